@@ -1,0 +1,59 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// MPI differs from site to site. `VINE_MPI_PKGCONFIG` names the pkg-config module that describes
+// the MPI to build against: Debian's Open MPI by default, any other one through CMakeLists.txt.
+let mpiModule = Context.environment["VINE_MPI_PKGCONFIG"] ?? "ompi-c"
+
+let strict: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .treatAllWarnings(as: .error),
+]
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let heap = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
+let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+
+let package = Package(
+  name: "vine-mpi",
+  products: [
+    .executable(name: "vine-mpi", targets: ["vine-mpi"]),
+    .executable(name: "vine-replay", targets: ["vine-replay"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+  ],
+  targets: [
+    .systemLibrary(
+      name: "CMPI", pkgConfig: mpiModule, providers: [.apt(["libopenmpi-dev", "openmpi-bin"])]),
+    .systemLibrary(name: "CHwloc", pkgConfig: "hwloc", providers: [.apt(["libhwloc-dev"])]),
+    .target(name: "CLinux"),
+    .target(name: "VineCore", dependencies: [heap, deque], swiftSettings: strict),
+    .target(name: "VineFormats", dependencies: ["VineCore"], swiftSettings: strict),
+    .target(
+      name: "VineRuntime",
+      dependencies: ["VineCore", "CMPI", "CHwloc", "CLinux", crypto, deque, logging],
+      swiftSettings: strict),
+    .target(name: "VineSimulator", dependencies: ["VineCore", heap], swiftSettings: strict),
+    .executableTarget(
+      name: "vine-mpi",
+      dependencies: ["VineFormats", "VineRuntime", "VineSimulator", "VineCore", arguments],
+      swiftSettings: strict),
+    .executableTarget(name: "vine-replay", dependencies: [crypto], swiftSettings: strict),
+    .testTarget(name: "VineCoreTests", dependencies: ["VineCore"], swiftSettings: strict),
+    .testTarget(
+      name: "VineFormatsTests", dependencies: ["VineFormats", "VineCore"], swiftSettings: strict),
+    .testTarget(
+      name: "VineRuntimeTests", dependencies: ["VineRuntime", "VineCore"], swiftSettings: strict),
+    .testTarget(
+      name: "VineSimulatorTests", dependencies: ["VineSimulator", "VineFormats", "VineCore"],
+      swiftSettings: strict),
+  ]
+)

@@ -1,0 +1,2 @@
+#include "clinux.h"
+void clinux_placeholder(void) {}

@@ -1,0 +1,31 @@
+// Every limit of the system, once.
+
+/// Bounds that keep one bad input or one slow peer from taking the whole run down.
+package enum Limits {
+  /// Bytes of one inline buffer, command or name: `TextRef` has 24 bits of length.
+  package static let textByteCountMax = (1 << 24) - 1
+  /// Cores of one node that a cpuset can name.
+  package static let coresPerNodeMax = 1 << 16
+  /// Bytes kept of each output stream of an attempt: half of them head, half tail
+  /// (operations.md, "Output of tasks").
+  package static let outputByteCountMax = 16 << 20
+  /// Bytes of standard error that are shown with a failure.
+  package static let errorTailByteCount = 4096
+  /// Tries after a loss that was not the task's own fault.
+  package static let lossRetryMax = 5
+  /// Times a shared-file-system read of one file is tried on a node before the task fails.
+  package static let fetchRetryMax = 3
+  /// Attempts that may wait behind a running one on the same allocation (see `Scheduler`).
+  package static let laneDepthMax = 8
+  /// A lane is kept filled for this long ahead, in nanoseconds: more than a round trip between
+  /// a busy manager and a worker, less than anybody notices at the end of a run.
+  package static let laneAheadNanoseconds: Int64 = 4_000_000
+  /// Transfers that one node serves at once.
+  package static let transfersPerSourceMax = 4
+  /// Transfers that one node receives at once.
+  package static let transfersPerReceiverMax = 16
+  /// Bytes of a linux argument string, with its NUL (MAX_ARG_STRLEN, execve(2)).
+  package static let argumentByteCountMax = 131_072
+  /// Time between SIGTERM and SIGKILL at a timeout, in nanoseconds.
+  package static let killGraceNanoseconds: Int64 = 5_000_000_000
+}

@@ -1,0 +1,391 @@
+// What is to be done, whatever format it was written in: tasks, files, and the edges between them.
+// Tables are append-only and rows are packed; text lies in one arena.
+
+/// What a task runs.
+package enum CommandKind: UInt8, Sendable {
+  /// `TaskSpec.command` is text for `sh -c`.
+  case shell
+  /// `TaskSpec.command` is a NUL-ended list for execve(2).
+  case argv
+  /// `TaskSpec.command` is text for `bash -c`; task lists promise bash to their users.
+  case bash
+}
+
+/// What a run does when a task finally fails.
+package enum FailurePolicy: UInt8, Sendable { case stop, continueOthers }
+
+/// The order among ready tasks of equal priority.
+package enum TaskOrder: String, Sendable, CaseIterable {
+  /// By the time they became ready, then by their place in the file.
+  case fifo
+  /// By their place in the file.
+  case file
+  /// Largest bottom level first: own duration plus the heaviest chain below it.
+  case heft
+  /// Longest duration first.
+  case lpt
+}
+
+/// Which node a task goes to.
+package enum NodeChoice: String, Sendable, CaseIterable {
+  /// Where most of its input bytes are, weighed against waiting.
+  case files
+  /// The node with most free cores, the lowest on ties.
+  case worst
+  /// Any node with room, drawn by a fixed generator.
+  case random
+}
+
+package struct Policy: Sendable, Equatable {
+  package var onFailure = FailurePolicy.continueOthers
+  /// Finally failed tasks after which the run stops; nil is no limit.
+  package var failuresMax: Int?
+  package var order = TaskOrder.heft
+  package var placement = NodeChoice.files
+  package init() {}
+}
+
+/// What a task asks of a node.
+package struct Request: Hashable, Sendable {
+  package var cores: UInt16 = 1
+  package var gpus: UInt16 = 0
+  /// MB = 2^20 bytes; nil counts as the task's share of the node by cores.
+  package var memoryMB: UInt32?
+  package var diskMB: UInt32 = 0
+  package init(cores: UInt16 = 1, gpus: UInt16 = 0, memoryMB: UInt32? = nil, diskMB: UInt32 = 0) {
+    self.cores = cores
+    self.gpus = gpus
+    self.memoryMB = memoryMB
+    self.diskMB = diskMB
+  }
+}
+
+/// Where a file comes from when nobody in the workflow makes it, or where it ends up.
+package enum FileKind: UInt8, Sendable {
+  /// `location` is a path on the shared file system, absolute.
+  case path
+  /// `location` is the content itself.
+  case buffer
+  /// Made by a task, never leaves the nodes.
+  case temp
+}
+
+/// How long a replica is kept.
+package enum CacheLifetime: UInt8, Sendable { case task, workflow, worker }
+
+package struct FileSpec: Sendable {
+  package var id: TextRef
+  package var location: TextRef = .empty
+  /// A hint from the description in bytes; -1 when unknown.
+  package var byteCountHint: Int64 = -1
+  package var producer: TaskID = .none
+  /// Head and tail of the linked list of input bindings that consume this file.
+  package var firstConsumer: UInt32 = .max
+  package var lastConsumer: UInt32 = .max
+  package var kind: FileKind
+  package var lifetime: CacheLifetime = .workflow
+  package var isDirectory = false
+  /// Made by vine-mpi itself (a replay's manifests): left out of what users are shown.
+  package var isInternal = false
+
+  /// Whether the run ends with this file on the shared file system.
+  package var isPublished: Bool { kind == .path && producer != .none }
+}
+
+/// One input or output of one task: the file and its name in the sandbox.
+package struct Binding: Sendable {
+  package var name: TextRef
+  package var file: FileID
+  package var task: TaskID
+  /// Next binding that consumes the same file; `.max` ends the list.
+  package var nextConsumer: UInt32 = .max
+  /// The task may change its input: it gets a copy of its own, not a link.
+  package var isCopy = false
+}
+
+/// A control edge (`after`), in the list of its predecessor.
+package struct ControlEdge: Sendable {
+  package var successor: TaskID
+  package var next: UInt32 = .max
+}
+
+package struct TaskSpec: Sendable {
+  package var id: TextRef
+  package var command: TextRef = .empty
+  /// `KEY=VALUE` texts, NUL-ended.
+  package var environment: TextRef = .empty
+  /// Recorded or expected duration in microseconds; -1 when nobody knows.
+  package var estimateMicroseconds: Int64 = -1
+  package var firstBinding: UInt32 = 0
+  package var inputCount: UInt32 = 0
+  package var outputCount: UInt32 = 0
+  package var firstSuccessor: UInt32 = .max
+  /// Number of `after` edges into this task.
+  package var predecessorCount: UInt32 = 0
+  package var priority: Int32 = 0
+  /// 0 is no limit.
+  package var timeoutMilliseconds: UInt32 = 0
+  /// Index into `Workflow.requests`.
+  package var request: UInt16 = 0
+  /// Index into `Workflow.categories`; 0 is "no category".
+  package var category: UInt16 = 0
+  /// The task's own failures that are tried again.
+  package var retries: UInt16 = 0
+  package var commandKind = CommandKind.shell
+  /// Runs in the submit directory when false.
+  package var usesSandbox = true
+}
+
+package struct Workflow: Sendable {
+  package var name = "workflow"
+  package var text = TextArena()
+  package private(set) var files = IndexedTable<FileID, FileSpec>()
+  package private(set) var tasks = IndexedTable<TaskID, TaskSpec>()
+  package private(set) var bindings: [Binding] = []
+  package private(set) var controlEdges: [ControlEdge] = []
+  /// Distinct requests; a run has few of them, so a task holds an index.
+  package private(set) var requests: [Request] = []
+  /// Category names; the first is the empty one.
+  package private(set) var categories: [String] = [""]
+  package var policy = Policy()
+
+  private var taskIndex = TextIndex()
+  private var fileIndex = TextIndex()
+  private var requestIndex: [Request: UInt16] = [:]
+  private var categoryIndex: [String: UInt16] = ["": 0]
+  private var environmentIndex: [[String]: TextRef] = [:]
+
+  package init() {}
+}
+
+// MARK: - Building
+
+/// One input or output as readers hand it over.
+package struct BindingDraft {
+  package var file: FileID
+  /// Name in the sandbox; nil is the file's id.
+  package var name: String?
+  package var isCopy: Bool
+  package init(_ file: FileID, name: String? = nil, isCopy: Bool = false) {
+    self.file = file
+    self.name = name
+    self.isCopy = isCopy
+  }
+}
+
+/// A task as readers hand it over.
+package struct TaskDraft {
+  package var id: String
+  package var commandKind = CommandKind.shell
+  /// One text for a shell, the argument list for `argv`.
+  package var command: [String] = []
+  package var environment: [String] = []
+  package var inputs: [BindingDraft] = []
+  package var outputs: [BindingDraft] = []
+  package var request = Request()
+  package var category = ""
+  package var priority: Int32 = 0
+  package var retries: UInt16 = 0
+  package var timeoutMilliseconds: UInt32 = 0
+  package var estimateMicroseconds: Int64 = -1
+  package var usesSandbox = true
+  package init(id: String) { self.id = id }
+}
+
+/// Why a task or file could not be added.
+package enum WorkflowConflict: Error, Equatable {
+  case duplicateTask
+  case duplicateFile
+  /// The file is made by another task already.
+  case secondProducer(of: FileID, first: TaskID)
+}
+
+extension Workflow {
+  package func taskID(named name: String) -> TaskID? {
+    taskIndex.find(name, in: text) { tasks.rows[$0].id }.map { TaskID(index: $0) }
+  }
+
+  package func fileID(named name: String) -> FileID? {
+    fileIndex.find(name, in: text) { files.rows[$0].id }.map { FileID(index: $0) }
+  }
+
+  /// Appends a file. Throws `duplicateFile` when the id is taken; nothing is added then.
+  @discardableResult
+  package mutating func appendFile(
+    id: String, kind: FileKind, location: String = "", lifetime: CacheLifetime = .workflow,
+    isDirectory: Bool = false, byteCountHint: Int64 = -1, isInternal: Bool = false
+  ) throws(WorkflowConflict) -> FileID {
+    try appendFile(
+      id: id, kind: kind, content: Array(location.utf8), lifetime: lifetime,
+      isDirectory: isDirectory, byteCountHint: byteCountHint, isInternal: isInternal)
+  }
+
+  /// The same with bytes, for a buffer that is not text.
+  @discardableResult
+  package mutating func appendFile(
+    id: String, kind: FileKind, content: [UInt8], lifetime: CacheLifetime = .workflow,
+    isDirectory: Bool = false, byteCountHint: Int64 = -1, isInternal: Bool = false
+  ) throws(WorkflowConflict) -> FileID {
+    guard fileID(named: id) == nil else { throw .duplicateFile }
+    let name = text.append(id)
+    let file = files.append(
+      FileSpec(
+        id: name, location: text.append(bytes: content), byteCountHint: byteCountHint, kind: kind,
+        lifetime: lifetime, isDirectory: isDirectory, isInternal: isInternal))
+    _ = fileIndex.insert(file.index, in: text) { files.rows[$0].id }
+    return file
+  }
+
+  /// Appends a task with its bindings. Throws on a taken id (nothing is added), or when an output
+  /// has a producer already (the task is added without that output's producer set).
+  @discardableResult
+  package mutating func appendTask(_ draft: TaskDraft) throws(WorkflowConflict) -> TaskID {
+    guard taskID(named: draft.id) == nil else { throw .duplicateTask }
+    let task = TaskID(index: tasks.count)
+    var row = TaskSpec(id: text.append(draft.id))
+    row.commandKind = draft.commandKind
+    switch draft.commandKind {
+    case .shell, .bash: row.command = text.append(draft.command.first ?? "")
+    case .argv: row.command = text.append(list: draft.command)
+    }
+    row.environment = internEnvironment(draft.environment)
+    row.firstBinding = UInt32(bindings.count)
+    row.inputCount = UInt32(draft.inputs.count)
+    row.outputCount = UInt32(draft.outputs.count)
+    row.request = internRequest(draft.request)
+    row.category = internCategory(draft.category)
+    row.priority = draft.priority
+    row.retries = draft.retries
+    row.timeoutMilliseconds = draft.timeoutMilliseconds
+    row.estimateMicroseconds = draft.estimateMicroseconds
+    row.usesSandbox = draft.usesSandbox
+    tasks.append(row)
+    _ = taskIndex.insert(task.index, in: text) { tasks.rows[$0].id }
+    for input in draft.inputs { appendInput(input, of: task) }
+    var conflict: WorkflowConflict?
+    for output in draft.outputs {
+      bindings.append(
+        Binding(name: nameText(output), file: output.file, task: task, isCopy: output.isCopy))
+      let producer = files[output.file].producer
+      if producer == .none {
+        files[output.file].producer = task
+      } else {
+        conflict = conflict ?? .secondProducer(of: output.file, first: producer)
+      }
+    }
+    if let conflict { throw conflict }
+    return task
+  }
+
+  /// `successor` starts only after `predecessor` succeeded.
+  package mutating func appendControlEdge(from predecessor: TaskID, to successor: TaskID) {
+    controlEdges.append(
+      ControlEdge(successor: successor, next: tasks[predecessor].firstSuccessor))
+    tasks[predecessor].firstSuccessor = UInt32(controlEdges.count - 1)
+    tasks[successor].predecessorCount += 1
+  }
+
+  /// Room for a known number of rows, so that growth does not double the memory of a large load.
+  package mutating func reserveCapacity(tasks taskCount: Int, files fileCount: Int) {
+    tasks.reserveCapacity(taskCount)
+    files.reserveCapacity(fileCount)
+  }
+
+  /// Replaces the expected durations, in microseconds, one per task.
+  package mutating func setEstimates(_ microseconds: (TaskID, TaskSpec) -> Int64) {
+    for task in tasks.ids { tasks[task].estimateMicroseconds = microseconds(task, tasks[task]) }
+  }
+
+  private mutating func appendInput(_ input: BindingDraft, of task: TaskID) {
+    let index = UInt32(bindings.count)
+    bindings.append(
+      Binding(name: nameText(input), file: input.file, task: task, isCopy: input.isCopy))
+    if files[input.file].firstConsumer == .max {
+      files[input.file].firstConsumer = index
+    } else {
+      bindings[Int(files[input.file].lastConsumer)].nextConsumer = index
+    }
+    files[input.file].lastConsumer = index
+  }
+
+  private mutating func nameText(_ draft: BindingDraft) -> TextRef {
+    if let name = draft.name { return text.append(name) }
+    return files[draft.file].id
+  }
+
+  private mutating func internRequest(_ request: Request) -> UInt16 {
+    if let known = requestIndex[request] { return known }
+    invariant(requests.count < Int(UInt16.max), "more distinct requests than a task row can name")
+    requests.append(request)
+    requestIndex[request] = UInt16(requests.count - 1)
+    return UInt16(requests.count - 1)
+  }
+
+  private mutating func internCategory(_ category: String) -> UInt16 {
+    if let known = categoryIndex[category] { return known }
+    guard categories.count < Int(UInt16.max) else { return 0 }
+    categories.append(category)
+    categoryIndex[category] = UInt16(categories.count - 1)
+    return UInt16(categories.count - 1)
+  }
+
+  private mutating func internEnvironment(_ environment: [String]) -> TextRef {
+    if environment.isEmpty { return .empty }
+    if let known = environmentIndex[environment] { return known }
+    let ref = text.append(list: environment)
+    // Only a bounded number is shared: environments that differ in every task must not be hashed
+    // and kept a second time.
+    if environmentIndex.count < 1024 { environmentIndex[environment] = ref }
+    return ref
+  }
+}
+
+// MARK: - Reading
+
+extension Workflow {
+  package func inputs(of task: TaskID) -> ArraySlice<Binding> {
+    let row = tasks.rows[task.index]
+    let first = Int(row.firstBinding)
+    return bindings[first..<first + Int(row.inputCount)]
+  }
+
+  package func outputs(of task: TaskID) -> ArraySlice<Binding> {
+    let row = tasks.rows[task.index]
+    let first = Int(row.firstBinding) + Int(row.inputCount)
+    return bindings[first..<first + Int(row.outputCount)]
+  }
+
+  package func request(of task: TaskID) -> Request { requests[Int(tasks[task].request)] }
+  package func name(of task: TaskID) -> String { text.string(tasks[task].id) }
+  package func name(of file: FileID) -> String { text.string(files[file].id) }
+
+  /// Calls `body` for each task that consumes `file`, once per binding.
+  package func forEachConsumer(of file: FileID, _ body: (TaskID) -> Void) {
+    var next = files[file].firstConsumer
+    while next != .max {
+      let binding = bindings[Int(next)]
+      body(binding.task)
+      next = binding.nextConsumer
+    }
+  }
+
+  /// Calls `body` once per edge (file or control) from `task` to a successor.
+  package func forEachSuccessor(of task: TaskID, _ body: (TaskID) -> Void) {
+    for output in outputs(of: task) where files[output.file].producer == task {
+      forEachConsumer(of: output.file, body)
+    }
+    var next = tasks[task].firstSuccessor
+    while next != .max {
+      let edge = controlEdges[Int(next)]
+      body(edge.successor)
+      next = edge.next
+    }
+  }
+
+  /// Number of edges into `task`, counted as `forEachSuccessor` counts them.
+  package func edgeCount(into task: TaskID) -> Int {
+    var count = Int(tasks[task].predecessorCount)
+    for input in inputs(of: task) where files[input.file].producer != .none { count += 1 }
+    return count
+  }
+}
