@@ -10,6 +10,7 @@ awk 'BEGIN {
     print "  \"schema\": \"vine-workflow/1\","
     print "  \"name\": \"sweep\","
     print "  \"defaults\": {\"env\": {\"LC_ALL\": \"C\"}},"
+    print "  \"categories\": {\"point\": {\"cores\": 1}},"
     print "  \"files\": {"
     print "    \"logistic.awk\": {\"path\": \"logistic.awk\"},"
     for (i = 0; i < points; i++) printf "    \"point.%02d\": {\"temp\": true},\n", i
