@@ -7,7 +7,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 ranks=${1:-4}
-# shellcheck source=.ci/setup.sh
+# shellcheck source=../.ci/setup.sh
 . "$root/.ci/setup.sh"
 setup_build
 setup_launch
