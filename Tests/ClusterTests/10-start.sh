@@ -41,7 +41,7 @@ test_twice_in_one_directory() {
 test_run_directory() {
     cp -r "$root/Examples/quickstart" example
     cd example
-    "$VINE_MPI" workflow.json --scratch "$work" >../out 2>&1 || fail "status $?"
+    "$VINE_MPI" workflow.json --scratch "$work" >../said 2>&1 || fail "status $?"
     [[ -L vine-runs/latest ]] || fail "no link vine-runs/latest"
     local run
     run=$(readlink -f vine-runs/latest)
@@ -72,7 +72,7 @@ END
     vine 0 0 log run "a b"
     assert_says "spaced"
     local status=0
-    "$VINE_MPI" log run nobody >out 2>&1 || status=$?
+    "$VINE_MPI" log run nobody >said 2>&1 || status=$?
     ((status)) || fail "log of an unknown task succeeds"
     assert_says "nobody"
 }
@@ -98,6 +98,6 @@ test_many_ranks() {
 test_no_tasks_is_refused_or_empty() {
     echo '{"schema": "vine-workflow/1", "tasks": []}' >w.json
     local status=0
-    launch 0 w.json --run-dir run >out 2>&1 || status=$?
+    launch 0 w.json --run-dir run >said 2>&1 || status=$?
     [[ $status == 0 || $status == 2 ]] || fail "status $status"
 }

@@ -127,7 +127,7 @@ test_missing_input() {
   {"id": "good", "command": "echo x > x", "outputs": ["x"]}]}
 END
     local status=0
-    launch 2 w.json --run-dir run --scratch "$work" >out 2>&1 || status=$?
+    launch 2 w.json --run-dir run --scratch "$work" >said 2>&1 || status=$?
     [[ ! -e run/outcome ]] || status=$(outcome run)
     [[ $status == 1 || $status == 2 ]] || fail "status $status"
     assert_says "absent.txt"
@@ -143,7 +143,7 @@ test_unreadable_input() {
 {"schema": "vine-workflow/1", "tasks": [{"id": "t", "command": "cat locked", "inputs": ["locked"]}]}
 END
     local status=0
-    launch 2 w.json --run-dir run --scratch "$work" >out 2>&1 || status=$?
+    launch 2 w.json --run-dir run --scratch "$work" >said 2>&1 || status=$?
     [[ $status != 0 ]] || fail "status $status"
     assert_says "locked"
     assert_says "[Pp]ermission"
@@ -159,7 +159,7 @@ test_directory_where_a_file_is_declared() {
   {"id": "out", "command": "mkdir y", "outputs": ["y"]}]}
 END
     local status=0
-    launch 2 w.json --run-dir run --scratch "$work" >out 2>&1 || status=$?
+    launch 2 w.json --run-dir run --scratch "$work" >said 2>&1 || status=$?
     [[ $status != 0 ]] || fail "status 0"
     assert_says "tree"
     assert_says "director"
@@ -175,7 +175,7 @@ test_file_where_a_directory_is_declared() {
   {"id": "out", "command": "echo > z", "outputs": ["z"]}]}
 END
     local status=0
-    launch 2 w.json --run-dir run --scratch "$work" >out 2>&1 || status=$?
+    launch 2 w.json --run-dir run --scratch "$work" >said 2>&1 || status=$?
     [[ $status != 0 ]] || fail "status 0"
     assert_says "plain"
     assert_says "director"
@@ -223,7 +223,7 @@ test_task_that_changes_its_input() {
    "outputs": ["after1", "after2"], "after": ["spoil"]}]}
 END
     local status=0
-    launch 2 w.json --run-dir run --scratch "$work" >out 2>&1 || status=$?
+    launch 2 w.json --run-dir run --scratch "$work" >said 2>&1 || status=$?
     [[ ! -e run/outcome ]] || status=$(outcome run)
     assert_file source original
     if [[ $status == 0 ]]; then
@@ -271,7 +271,7 @@ test_symbolic_link_as_output() {
  "tasks": [{"id": "t", "command": "ln -s /etc/passwd x", "outputs": ["x"]}]}
 END
     local status=0
-    launch 2 w.json --run-dir run --scratch "$work" >out 2>&1 || status=$?
+    launch 2 w.json --run-dir run --scratch "$work" >said 2>&1 || status=$?
     # The contents, or a clear refusal; never a link out of the tree.
     [[ ! -L x ]] || fail "a link was published"
 }
@@ -291,7 +291,7 @@ END
     local status=0
     # shellcheck disable=SC2016
     timeout 60 unshare --mount --propagation private sh -c 'mount -t tmpfs -o size=8m none small && exec "$@"' sh \
-        mpirun -n 2 "$VINE_MPI" w.json --run-dir run --scratch "$work/small" >out 2>&1 || status=$?
+        mpirun -n 2 "$VINE_MPI" w.json --run-dir run --scratch "$work/small" >said 2>&1 || status=$?
     [[ ! -e run/outcome ]] || status=$(outcome run)
     assert_equal 1 "$status" status
     assert_file x x

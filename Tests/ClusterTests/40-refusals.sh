@@ -109,7 +109,8 @@ test_keys_starting_with_x_are_free() {
 {"schema": "vine-workflow/1", "x-author": "someone", "tasks": [{"id": "t", "command": "true", "x-note": {"any": ["thing"]}}]}
 END
     vine 0 0 check w.json
-    vine 2 0 w.json
+    vine 2 0 w.json --trace trace
+    assert_equal 1 "$(grep -vc '^#' trace)" "tasks run"
 }
 test_later_features_are_refused_by_name() {
     cat >w.json <<'END'
@@ -117,7 +118,7 @@ test_later_features_are_refused_by_name() {
  "tasks": [{"id": "t", "command": "cat u", "inputs": ["u"]}]}
 END
     local status=0
-    timeout 20 "$VINE_MPI" w.json --run-dir run --scratch "$work" >out 2>&1 || status=$?
+    timeout 20 "$VINE_MPI" w.json --run-dir run --scratch "$work" >said 2>&1 || status=$?
     [[ $status == 2 || $status == 1 ]] || fail "status $status"
     assert_says "url"
 }
@@ -129,12 +130,12 @@ test_no_such_workflow() {
 }
 test_usage() {
     local status=0
-    "$VINE_MPI" --no-such-option >out 2>&1 || status=$?
+    "$VINE_MPI" --no-such-option >said 2>&1 || status=$?
     assert_equal 2 "$status" "status of a wrong option"
     status=0
-    "$VINE_MPI" >out 2>&1 || status=$?
+    "$VINE_MPI" >said 2>&1 || status=$?
     [[ $status == 2 || $status == 0 ]] || fail "status without arguments: $status"
-    "$VINE_MPI" --help >out
+    "$VINE_MPI" --help >said
     assert_says "WORKFLOW|workflow"
 }
 
@@ -155,7 +156,7 @@ test_an_argument_of_just_under_128_kib() {
 test_an_argument_of_128_kib() {
     argument 131072
     local status=0
-    launch 2 w.json --run-dir run --scratch "$work" >out 2>&1 || status=$?
+    launch 2 w.json --run-dir run --scratch "$work" >said 2>&1 || status=$?
     [[ ! -e run/outcome ]] || status=$(outcome run)
     case $status in
         0) assert_file n 131072 ;;
@@ -171,16 +172,17 @@ import json
 print(json.dumps({"schema": "vine-workflow/1", "tasks": [{"id": "long", "command": ": " + "x" * 200000}]}))
 END
     local status=0
-    launch 2 w.json --run-dir run --scratch "$work" >out 2>&1 || status=$?
+    launch 2 w.json --run-dir run --scratch "$work" >said 2>&1 || status=$?
     [[ $status == 0 ]] || { assert_says "long"; assert_says "E2BIG|[Aa]rgument|[Cc]ommand|128|131"; }
 }
 test_many_arguments() {
     python3 - >w.json <<'END'
 import json
 print(json.dumps({"schema": "vine-workflow/1", "tasks": [
-    {"id": "many", "argv": ["sh", "-c", "test $# = 10000", "sh"] + [f"argument-{i}" for i in range(10000)]}]}))
+    {"id": "many", "argv": ["sh", "-c", "echo $# > n", "sh"] + [f"argument-{i}" for i in range(10000)], "outputs": ["n"]}]}))
 END
     vine 3 0 w.json
+    assert_file n 10000
 }
 
 # The 44 irregular WfFormat inputs: accepted, accepted with a warning, or refused.
@@ -191,13 +193,13 @@ test_verdicts_on_irregular_wfformat() {
     while read -r name verdict; do
         count=$((count + 1))
         status=0
-        timeout 60 "$VINE_MPI" check "$VINE_SHARED/workflows/bad/$name" >out 2>&1 || status=$?
+        timeout 60 "$VINE_MPI" check "$VINE_SHARED/workflows/bad/$name" >said 2>&1 || status=$?
         case $verdict:$status in
             accept:0 | reject:2 | unreadable:2) ;;
-            warn:0) grep -qi 'warning' out || { echo "$name: no warning"; wrong=$((wrong + 1)); } ;;
-            *) echo "$name: $verdict, but status $status: $(head -n 3 out)"; wrong=$((wrong + 1)) ;;
+            warn:0) grep -qi 'warning' said || { echo "$name: no warning"; wrong=$((wrong + 1)); } ;;
+            *) echo "$name: $verdict, but status $status: $(head -n 3 said)"; wrong=$((wrong + 1)) ;;
         esac
-        [[ $status != 2 || -s out ]] || { echo "$name: refused without a word"; wrong=$((wrong + 1)); }
+        [[ $status != 2 || -s said ]] || { echo "$name: refused without a word"; wrong=$((wrong + 1)); }
     done < <(python3 -c '
 import json, sys
 for name, entry in json.load(open(sys.argv[1])).items():

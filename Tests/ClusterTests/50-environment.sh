@@ -133,7 +133,7 @@ test_a_task_that_is_an_mpi_program() {
     need mpirun
     cat >w.json <<'END'
 {"schema": "vine-workflow/1", "files": {"x": {"path": "x"}},
- "tasks": [{"id": "t", "command": "mpirun -n 2 sh -c 'echo $OMPI_COMM_WORLD_SIZE' > x", "outputs": ["x"]}]}
+ "tasks": [{"id": "t", "command": "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe -n 2 sh -c 'echo $OMPI_COMM_WORLD_SIZE' > x", "outputs": ["x"]}]}
 END
     vine 2 0 w.json
     assert_file x $'2\n2'

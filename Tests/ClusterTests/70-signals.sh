@@ -16,7 +16,7 @@ END
     mkdir -p scratch
     # Job control: without it a background process ignores SIGINT.
     set -m
-    launch "$1" w.json --run-dir run --scratch "$work/scratch" >out 2>&1 &
+    launch "$1" w.json --run-dir run --scratch "$work/scratch" >said 2>&1 &
     pid=$!
     set +m
     wait_for 20 test -e started
@@ -113,7 +113,7 @@ test_idle_ranks_do_not_burn_cores() {
 {"schema": "vine-workflow/1", "tasks": [{"id": "sleeps", "command": "sleep 5"}]}
 END
     mkdir -p scratch
-    launch 4 w.json --run-dir run --scratch "$work/scratch" >out 2>&1 &
+    launch 4 w.json --run-dir run --scratch "$work/scratch" >said 2>&1 &
     sleep 2.5
     local before after
     before=$(rank_ticks)
@@ -140,7 +140,7 @@ test_singletons_of_another_mpirun_are_refused() {
 {"schema": "vine-workflow/1", "tasks": [{"id": "t", "command": "true"}]}
 END
     local status=0
-    PMI_RANK=1 PMI_SIZE=4 PMI_FD=99 timeout 20 "$VINE_MPI" w.json --run-dir run --scratch "$work" >out 2>&1 || status=$?
+    PMI_RANK=1 PMI_SIZE=4 PMI_FD=99 timeout 20 "$VINE_MPI" w.json --run-dir run --scratch "$work" >said 2>&1 || status=$?
     [[ $status != 0 ]] || fail "one rank of four ran the workflow alone"
     assert_says "mpirun|MPI|launch"
 }

@@ -67,7 +67,7 @@ test_a_recorded_instance_without_replay_is_refused() {
     assert_says "replay"
 }
 
-test_ideal_simulation_equals_the_oracle() {
+test_ideal_simulation_equals_the_oracle() { # 300 s
     [[ -d $VINE_SHARED/workflows/dev ]] || skip "no recorded workflows (VINE_SHARED)"
     need python3
     local name shape order expected found wrong=0
@@ -84,4 +84,3 @@ for name, entry in json.load(open(sys.argv[1])).items():
             print(name, shape, order, seconds, sep="\t")' "$VINE_SHARED/workflows/dev/expected.json")
     ((wrong == 0)) || fail "$wrong makespans differ"
 }
-limit_test_ideal_simulation_equals_the_oracle=300

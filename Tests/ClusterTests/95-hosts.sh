@@ -49,15 +49,18 @@ test_hosts_directories_travel() {
     python3 - >w.json <<'END'
 import json
 files = {"tree": {"path": "tree", "directory": True}, "mid": {"temp": True, "directory": True}}
+files |= {f"saw{i}": {"path": f"saw{i}"} for i in range(12)}
 tasks = [{"id": "make", "command": "cp -a tree mid", "inputs": ["tree"], "outputs": ["mid"]}]
 for i in range(12):
-    tasks.append({"id": f"look{i}", "command": "sleep 0.3; cat mid/link && test -L mid/link", "inputs": ["mid"]})
+    tasks.append({"id": f"look{i}", "command": f"sleep 0.3; test -L mid/link && cat mid/link > saw{i}",
+                  "inputs": ["mid"], "outputs": [f"saw{i}"]})
 print(json.dumps({"schema": "vine-workflow/1", "files": files, "tasks": tasks}))
 END
     vine hosts:2:1 0 w.json
+    assert_equal 12 "$(cat saw* | grep -cx 1)" "tasks that saw the tree"
 }
 
-test_hosts_many_ranks() {
+test_hosts_many_ranks() { # 300 s
     up_hosts 4
     python3 - >w.json <<'END'
 import json
@@ -72,7 +75,6 @@ END
     vine hosts:4:16 0 w.json
     assert_file end 499500
 }
-limit_test_hosts_many_ranks=300
 
 test_hosts_signals() {
     up_hosts 2
@@ -81,7 +83,7 @@ test_hosts_signals() {
         for i in {1..30}; do echo "{\"id\": \"t$i\", \"command\": \"touch $work/started; sleep 651\"},"; done
         echo '{"id": "last", "command": "true"}]}'
     } >w.json
-    launch hosts:2:2 w.json --run-dir run >out 2>&1 &
+    launch hosts:2:2 w.json --run-dir run >said 2>&1 &
     wait_for 30 test -e started
     pkill_mpirun TERM
     wait_for 20 none_left "sleep 651"

@@ -32,13 +32,13 @@ assert_file() { # FILE CONTENTS (without the last newline)
 assert_same() { cmp -- "$1" "$2" || fail "$1 and $2 differ"; }
 assert_absent() { [[ ! -e $1 && ! -L $1 ]] || fail "$1 is there"; }
 # What the last run said (both streams), as an extended regular expression.
-assert_says() { grep -qE -- "$1" out || { tail -n 40 out; fail "the output does not say: $1"; }; }
-assert_silent_about() { ! grep -qE -- "$1" out || { grep -E -- "$1" out | head; fail "the output says: $1"; }; }
+assert_says() { grep -qE -- "$1" said || { tail -n 40 said; fail "the output does not say: $1"; }; }
+assert_silent_about() { ! grep -qE -- "$1" said || { grep -E -- "$1" said | head; fail "the output says: $1"; }; }
 
 # vine HOW STATUS ARGUMENT...: runs vine-mpi with them and compares the status.
 # HOW is 0 for embedded (no mpirun), a number of ranks, or hosts:H:K for K ranks
 # on each of H emulated hosts ("hosts" of this test, see up_hosts). Unless given,
-# --run-dir is ./run and --scratch ./scratch. The output goes to ./out. The status
+# --run-dir is ./run and --scratch ./scratch. The output goes to ./said. The status
 # is that of RUN/outcome where there is one: mpirun's own is not reliable.
 vine() {
     local how=$1 expected=$2 status=0 dir=run first=$3 last=()
@@ -57,9 +57,9 @@ vine() {
             fi ;;
     esac
     echo "+ ($how) vine-mpi $* ${last[*]}"
-    launch "$how" "$@" "${last[@]}" >out 2>&1 || status=$?
+    launch "$how" "$@" "${last[@]}" >said 2>&1 || status=$?
     if [[ -n $dir && -e $dir/outcome ]]; then status=$(outcome "$dir"); fi
-    [[ $status == "$expected" ]] || { tail -n 40 out; fail "exit status $status, expected $expected"; }
+    [[ $status == "$expected" ]] || { tail -n 40 said; fail "exit status $status, expected $expected"; }
 }
 
 launch() { # HOW ARGUMENT...
@@ -81,7 +81,8 @@ up_hosts() { # COUNT: emulated hosts that share $work, or the test is skipped
     local why
     if ! why=$("$tests/TestBed/hosts" check 2>&1); then skip "$why"; fi
     "$tests/TestBed/hosts" down
-    "$tests/TestBed/hosts" up "$1" --share "$work"
+    "$tests/TestBed/hosts" up "$1" --share "$work" --share "$root" \
+        --share "$(dirname "$VINE_MPI")" --share "${VINE_SHARED:-$root}"
     trap '"$tests/TestBed/hosts" down' EXIT
 }
 
