@@ -60,3 +60,23 @@ package struct TransferID: TableID {
   @inlinable package init(index: Int) { rawValue = UInt32(truncatingIfNeeded: index) }
   @inlinable package var index: Int { Int(rawValue) }
 }
+
+/// Resources granted on a node to a lane of attempts.
+package struct AllocationID: TableID {
+  package let rawValue: UInt32
+  @inlinable package init(rawValue: UInt32) { self.rawValue = rawValue }
+  @inlinable package init(index: Int) { rawValue = UInt32(truncatingIfNeeded: index) }
+  @inlinable package var index: Int { Int(rawValue) }
+  /// Stands for "no allocation" in packed rows.
+  package static let none = AllocationID(rawValue: .max)
+}
+
+/// One try at a task; tries are numbered from 1.
+package struct AttemptID: Hashable, Sendable {
+  package let task: TaskID
+  package let number: UInt32
+  @inlinable package init(_ task: TaskID, _ number: UInt32) {
+    self.task = task
+    self.number = number
+  }
+}

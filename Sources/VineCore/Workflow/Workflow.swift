@@ -119,6 +119,7 @@ package struct TaskSpec: Sendable {
   package var firstBinding: UInt32 = 0
   package var inputCount: UInt32 = 0
   package var outputCount: UInt32 = 0
+  /// Head of the list of control edges out of this task.
   package var firstSuccessor: UInt32 = .max
   /// Number of `after` edges into this task.
   package var predecessorCount: UInt32 = 0

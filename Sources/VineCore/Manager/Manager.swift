@@ -1,0 +1,377 @@
+// The manager: decides what every node does next, given what just happened. No clock, no input or
+// output of its own: an adapter feeds events and carries out effects.
+
+import DequeModule
+import HeapModule
+
+package struct Manager: ~Copyable {
+  package private(set) var workflow: Workflow
+  let options: ManagerOptions
+  var tasks: [TaskRow]
+  var attempts = Pool<AttemptRow>()
+  var allocations = Pool<AllocationRow>()
+  var nodes = NodeTable()
+  var replicas: ReplicaTable
+  var transfers = TransferTable()
+  /// Replicas that wait for a free source.
+  var plannedReplicas: Deque<UInt32> = []
+  /// A source may have become free since `plannedReplicas` was last looked through.
+  var sourcesChanged = false
+  /// Consumers of each file that may still need it.
+  var remainingConsumers: [UInt32]
+  /// Ready tasks, a heap for each distinct request.
+  var ready: [Heap<ReadyKey>]
+  /// Requests for which the last look found no room anywhere.
+  var isBlocked: [Bool]
+  /// Allocations of each request that could take a further attempt behind their first.
+  var hungryLanes: [Deque<AllocationID>]
+  /// Mean duration in nanoseconds by (category, request), for the depth of lanes.
+  var meanDurations: [UInt32: Int64] = [:]
+  /// Place in the order by bottom level, when that order is asked for.
+  let bottomLevels: [Int64]
+  var nodeOfWorker: [NodeID] = []
+  var queuedBehindCount = 0
+  var random: UInt64 = 0x9E37_79B9_7F4A_7C15
+  var progressCounts: Progress
+  var failureLimitReached = false
+  var isDraining = false
+  var isRegistrationClosed = false
+  var isFinished = false
+  var unwrittenOutputCount = 0
+  var commitCount = 0
+  /// When lanes are looked through for attempts stuck behind a long one.
+  var laneDeadline: Instant?
+
+  /// The manager of `workflow`, which must have no cycle.
+  package init(_ workflow: consuming Workflow, options: ManagerOptions = ManagerOptions()) {
+    self.options = options
+    let taskCount = workflow.tasks.count
+    bottomLevels =
+      workflow.policy.order == .heft
+      ? workflow.bottomLevels(defaultMicroseconds: options.defaultEstimateMicroseconds) ?? [] : []
+    tasks = []
+    tasks.reserveCapacity(taskCount)
+    for task in workflow.tasks.ids {
+      tasks.append(TaskRow(pendingCount: workflow.edgeCount(into: task)))
+    }
+    remainingConsumers = Array(repeating: 0, count: workflow.files.count)
+    for task in workflow.tasks.ids {
+      for input in workflow.inputs(of: task) { remainingConsumers[input.file.index] += 1 }
+    }
+    ready = Array(repeating: Heap(), count: workflow.requests.count)
+    isBlocked = Array(repeating: false, count: workflow.requests.count)
+    hungryLanes = Array(repeating: [], count: workflow.requests.count)
+    replicas = ReplicaTable(fileCount: workflow.files.count)
+    progressCounts = Progress()
+    progressCounts.taskCount = taskCount
+    self.workflow = workflow
+    for index in tasks.indices where tasks[index].pendingCount == 0 {
+      makeReady(TaskID(index: index), at: .zero)
+    }
+  }
+
+  package var progress: Progress {
+    var progress = progressCounts
+    progress.activeCount = attempts.liveCount
+    progress.transferCount = transfers.count
+    progress.publishCount = commitCount
+    return progress
+  }
+
+  package var nodeCount: Int { nodes.count }
+  package var coreCount: Int { nodes.coreCount }
+
+  /// When `schedule` wants to be called though nothing happened; nil when it need not be.
+  package var nextDeadline: Instant? { laneDeadline }
+
+  package func state(of task: TaskID) -> TaskState { tasks[task.index].state }
+  package func attemptCount(of task: TaskID) -> Int { Int(tasks[task.index].attemptCount) }
+  /// What an allocation holds, for the adapter that encodes `startTask`.
+  package func grant(of allocation: AllocationID) -> Grant {
+    allocations[allocation.rawValue].grant
+  }
+  package func topology(of node: NodeID) -> Topology { nodes[node].topology }
+  package func node(of worker: WorkerID) -> NodeID { nodeOfWorker[worker.index] }
+
+  // MARK: Registration
+
+  /// Adds a node with its agent, which is an executor too.
+  package mutating func addNode(_ topology: Topology, agent: WorkerID) -> NodeID {
+    let node = nodes.append(topology, agent: agent)
+    enter(agent, on: node)
+    for request in isBlocked.indices { isBlocked[request] = false }
+    return node
+  }
+
+  /// Adds a further executor of a node.
+  package mutating func addExecutor(_ worker: WorkerID, on node: NodeID) {
+    nodes[node].executors.append(worker)
+    enter(worker, on: node)
+  }
+
+  private mutating func enter(_ worker: WorkerID, on node: NodeID) {
+    while nodeOfWorker.count <= worker.index { nodeOfWorker.append(.none) }
+    invariant(nodeOfWorker[worker.index] == .none, "a worker registers twice")
+    nodeOfWorker[worker.index] = node
+  }
+
+  // MARK: Events
+
+  package mutating func handle(
+    _ event: ManagerEvent, at now: Instant, effects: inout [ManagerEffect]
+  ) {
+    switch event {
+    case .received(let message, let worker):
+      receive(message, from: worker, at: now, effects: &effects)
+    case .published(let file, let error):
+      onPublished(file, error: error, at: now, effects: &effects)
+    case .drainRequested:
+      isDraining = true
+      takeBackAll(effects: &effects)
+    case .registrationClosed:
+      isRegistrationClosed = true
+    }
+  }
+
+  private mutating func receive(
+    _ message: WorkerMessage, from worker: WorkerID, at now: Instant,
+    effects: inout [ManagerEffect]
+  ) {
+    switch message {
+    case .replicaReady(let file, let byteCount):
+      onReplicaReady(file, byteCount: byteCount, from: worker)
+    case .taskFinished(let attempt, let completion):
+      onTaskFinished(attempt, completion, from: worker, at: now, effects: &effects)
+    case .taskReturned(let attempt):
+      onTaskReturned(attempt, at: now)
+    case .transferEnded(let transfer, let byteCount, let error):
+      onTransferEnded(
+        transfer, byteCount: byteCount, error: error, at: now, effects: &effects)
+    case .committed(let file, _, let error):
+      onCommitted(file, error: error, from: worker, at: now, effects: &effects)
+    }
+  }
+
+  private mutating func onReplicaReady(_ file: FileID, byteCount: Int64, from worker: WorkerID) {
+    let node = nodeOfWorker[worker.index]
+    if let replica = replicas.find(file, on: node) {
+      // The producer ran again on the node that holds the earlier value.
+      replicas[replica].byteCount = byteCount
+      return
+    }
+    _ = replicas.add(file, on: node, state: .ready, byteCount: byteCount)
+  }
+
+  private mutating func onTaskFinished(
+    _ attempt: AttemptID, _ completion: Completion, from worker: WorkerID, at now: Instant,
+    effects: inout [ManagerEffect]
+  ) {
+    guard let slot = liveSlot(of: attempt) else { return }
+    let node = attempts[slot].node
+    leaveAllocation(slot, at: now)
+    if completion.ending == .succeeded {
+      learnDuration(of: attempt.task, nanoseconds: completion.end.since(completion.start))
+      tasks[attempt.task.index].become(.done)
+      progressCounts.doneCount += 1
+      effects.append(.append(.done(attempt, worker: worker, node: node, completion)))
+      commitOutputs(of: attempt, on: node, effects: &effects)
+      unpinInputs(of: attempt.task, on: node, effects: &effects)
+      releaseConsumption(of: attempt.task, effects: &effects)
+      satisfySuccessors(of: attempt.task, at: now)
+      dropUnusedOutputs(of: attempt.task, effects: &effects)
+    } else {
+      dropOutputs(of: attempt.task, on: node, effects: &effects)
+      unpinInputs(of: attempt.task, on: node, effects: &effects)
+      attemptFailed(attempt, completion.ending, at: now, effects: &effects)
+    }
+  }
+
+  private mutating func onTaskReturned(_ attempt: AttemptID, at now: Instant) {
+    guard let slot = liveSlot(of: attempt) else { return }
+    let node = attempts[slot].node
+    leaveAllocation(slot, at: now)
+    var ignored: [ManagerEffect] = []
+    // It was ready a moment ago on this node, so nothing can be dropped by the unpinning.
+    unpinInputs(of: attempt.task, on: node, effects: &ignored)
+    tasks[attempt.task.index].attemptCount -= 1
+    makeReady(attempt.task, at: now)
+  }
+
+  /// The row of an attempt that is still expected to end; nil for one that is stale.
+  private func liveSlot(of attempt: AttemptID) -> UInt32? {
+    guard attempt.task.index < tasks.count else { return nil }
+    let slot = tasks[attempt.task.index].slot
+    guard slot != .max, attempts[slot].attempt == attempt else { return nil }
+    return slot
+  }
+
+  // MARK: Ends of attempts
+
+  /// Decides what a failed try means for its task.
+  mutating func attemptFailed(
+    _ attempt: AttemptID, _ ending: Ending, at now: Instant, effects: inout [ManagerEffect]
+  ) {
+    let task = attempt.task
+    let mayRetry: Bool
+    switch ending {
+    case .killed, .fitsNoNode, .inputUnavailable:
+      mayRetry = false
+    case _ where ending.isOwnFault:
+      tasks[task.index].failureCount += 1
+      mayRetry = tasks[task.index].failureCount <= workflow.tasks[task].retries
+    default:
+      tasks[task.index].lossCount += 1
+      mayRetry = tasks[task.index].lossCount <= Limits.lossRetryMax
+    }
+    if mayRetry && !failureLimitReached {
+      effects.append(.report(.taskTriedAgain(attempt, ending)))
+      makeReady(task, at: now)
+      return
+    }
+    fail(attempt, ending, effects: &effects)
+  }
+
+  mutating func fail(_ attempt: AttemptID, _ ending: Ending, effects: inout [ManagerEffect]) {
+    tasks[attempt.task.index].become(.failed)
+    progressCounts.failedCount += 1
+    effects.append(.append(.failed(attempt, ending)))
+    effects.append(.report(.taskFailed(attempt, ending)))
+    releaseConsumption(of: attempt.task, effects: &effects)
+    cancelDependents(of: attempt.task, effects: &effects)
+    let limit = workflow.policy.failuresMax ?? .max
+    let stops = workflow.policy.onFailure == .stop || progressCounts.failedCount >= limit
+    if stops && !failureLimitReached {
+      failureLimitReached = true
+      takeBackAll(effects: &effects)
+    }
+  }
+
+  /// Whatever needs a failed task can never run.
+  private mutating func cancelDependents(of task: TaskID, effects: inout [ManagerEffect]) {
+    var stack = [task]
+    while let next = stack.popLast() {
+      var successors: [TaskID] = []
+      workflow.forEachSuccessor(of: next) { successors.append($0) }
+      for successor in successors where tasks[successor.index].state == .waiting {
+        tasks[successor.index].become(.cancelled)
+        progressCounts.cancelledCount += 1
+        releaseConsumption(of: successor, effects: &effects)
+        stack.append(successor)
+      }
+    }
+  }
+
+  private mutating func satisfySuccessors(of task: TaskID, at now: Instant) {
+    var successors: [TaskID] = []
+    for output in workflow.outputs(of: task) where workflow.files[output.file].producer == task {
+      let isLate = workflow.files[output.file].isPublished && usesCommit(task)
+      workflow.forEachConsumer(of: output.file) { consumer in
+        // Outside a sandbox a task reads the published file, so it waits for that.
+        if !isLate || workflow.tasks[consumer].usesSandbox { successors.append(consumer) }
+      }
+    }
+    var edge = workflow.tasks[task].firstSuccessor
+    while edge != .max {
+      successors.append(workflow.controlEdges[Int(edge)].successor)
+      edge = workflow.controlEdges[Int(edge)].next
+    }
+    for successor in successors { satisfyOneEdge(into: successor, at: now) }
+  }
+
+  mutating func satisfyOneEdge(into task: TaskID, at now: Instant) {
+    invariant(tasks[task.index].pendingCount > 0, "an edge is satisfied twice")
+    tasks[task.index].pendingCount -= 1
+    if tasks[task.index].pendingCount == 0 && tasks[task.index].state == .waiting {
+      makeReady(task, at: now)
+    }
+  }
+
+  mutating func makeReady(_ task: TaskID, at now: Instant) {
+    tasks[task.index].become(.ready)
+    let row = workflow.tasks[task]
+    let order: Int64 =
+      switch workflow.policy.order {
+      case .fifo: now.nanoseconds
+      case .file: 0
+      case .heft: -bottomLevels[task.index]
+      case .lpt: -row.estimateMicroseconds
+      }
+    ready[Int(row.request)].insert(
+      ReadyKey(negativePriority: 0 &- row.priority, task: task, order: order))
+  }
+
+  private mutating func learnDuration(of task: TaskID, nanoseconds: Int64) {
+    let key = durationClass(of: task)
+    if let mean = meanDurations[key] {
+      // Slow to shrink, quick to grow: an attempt stuck behind a long one costs more than a lane
+      // that is too short.
+      let weight: Int64 = nanoseconds > mean ? 4 : 16
+      meanDurations[key] = mean + (nanoseconds - mean) / weight
+    } else {
+      meanDurations[key] = nanoseconds
+    }
+  }
+
+  func durationClass(of task: TaskID) -> UInt32 {
+    UInt32(workflow.tasks[task].category) << 16 | UInt32(workflow.tasks[task].request)
+  }
+
+  // MARK: The end
+
+  mutating func finishIfDone(effects: inout [ManagerEffect]) {
+    guard !isFinished, attempts.liveCount == 0, commitCount == 0 else { return }
+    var left = 0
+    let settled =
+      progressCounts.doneCount + progressCounts.failedCount + progressCounts.cancelledCount
+    if settled < tasks.count {
+      guard isDraining || failureLimitReached else { return }
+      left = tasks.count - settled
+    }
+    isFinished = true
+    if failureLimitReached && !isDraining {
+      progressCounts.cancelledCount += left
+      left = 0
+    }
+    effects.append(
+      .finish(
+        Outcome(
+          doneCount: progressCounts.doneCount, failedCount: progressCounts.failedCount,
+          cancelledCount: progressCounts.cancelledCount, leftCount: left,
+          unwrittenOutputCount: unwrittenOutputCount)))
+  }
+
+  // MARK: Checks
+
+  /// Ends the process when tables contradict each other. For tests and the simulator: it walks
+  /// everything.
+  package func checkInvariants() {
+    var active = 0
+    for (index, row) in tasks.enumerated() {
+      let isActive = row.state == .staging || row.state == .sent
+      invariant(isActive == (row.slot != .max), "task \(index) is \(row.state) with a wrong slot")
+      if isActive {
+        active += 1
+        invariant(attempts[row.slot].attempt.task.index == index, "an attempt of another task")
+      }
+      if row.state == .waiting {
+        invariant(row.pendingCount > 0, "task \(index) waits for nothing")
+      }
+    }
+    invariant(active == attempts.liveCount, "attempts without tasks")
+    for node in nodes.rows.ids { checkPool(of: node) }
+  }
+
+  private func checkPool(of node: NodeID) {
+    var held = CPUSet()
+    var memory: UInt64 = 0
+    for row in allocations.rows where !row.isFree && row.node == node {
+      invariant(held.isDisjoint(with: row.grant.cpuset), "a core is granted twice")
+      invariant(!row.queue.isEmpty, "an allocation without an attempt")
+      held.formUnion(row.grant.cpuset)
+      memory += UInt64(row.grant.memoryMB)
+    }
+    let pool = nodes[node].pool
+    invariant(pool.freeCoreCount + held.count == pool.coreCount, "cores are lost")
+    invariant(UInt64(pool.freeMemoryMB) + memory == UInt64(pool.memoryMB), "memory is lost")
+  }
+}

@@ -1,0 +1,101 @@
+// The nodes of the run, their pools and their ranks, and the order in which they are offered work.
+
+import HeapModule
+
+struct NodeRow {
+  var topology: Topology
+  var pool: NodePool
+  var agent: WorkerID
+  /// The ranks that run attempts, the agent among them.
+  var executors: [WorkerID]
+  /// Whose turn it is.
+  var nextExecutor = 0
+  /// Transfers this node sends and receives now.
+  var serveCount = 0
+  var receiveCount = 0
+}
+
+struct NodeTable {
+  private(set) var rows = IndexedTable<NodeID, NodeRow>()
+  /// Nodes with free cores, most of them first, lowest node first among equals. Entries are
+  /// checked against the pool when they surface: a node is entered anew at each change.
+  private var offers = Heap<UInt64>()
+  private(set) var coreCount = 0
+
+  var count: Int { rows.count }
+
+  mutating func append(_ topology: Topology, agent: WorkerID) -> NodeID {
+    let node = rows.append(
+      NodeRow(topology: topology, pool: NodePool(topology), agent: agent, executors: [agent]))
+    coreCount += topology.cores.count
+    offer(node)
+    return node
+  }
+
+  subscript(node: NodeID) -> NodeRow {
+    get { rows[node] }
+    _modify { yield &rows[node] }
+  }
+
+  /// Takes resources on `node`; they must fit.
+  mutating func grant(_ request: Request, on node: NodeID) -> Grant {
+    guard let grant = rows[node].pool.grant(request) else {
+      invariant(false, "a request is granted that does not fit")
+      return Grant(cpuset: CPUSet(), memoryMB: 0)
+    }
+    offer(node)
+    return grant
+  }
+
+  mutating func release(_ grant: Grant, on node: NodeID) {
+    rows[node].pool.release(grant)
+    offer(node)
+  }
+
+  /// The executor whose turn it is on `node`.
+  mutating func takeExecutor(of node: NodeID) -> WorkerID {
+    let turn = rows[node].nextExecutor
+    let executor = rows[node].executors[turn]
+    rows[node].nextExecutor = turn + 1 == rows[node].executors.count ? 0 : turn + 1
+    return executor
+  }
+
+  /// The node with most free cores among those where `request` fits now.
+  mutating func roomiest(for request: Request) -> NodeID? {
+    var aside: [UInt64] = []
+    defer { offers.insert(contentsOf: aside) }
+    while let entry = offers.min {
+      let node = NodeID(index: Int(entry & 0xFFFF_FFFF))
+      let free = Int(0xFFFF_FFFF - (entry >> 32))
+      if free != rows[node].pool.freeCoreCount {
+        offers.removeMin()
+      } else if rows[node].pool.fits(request) {
+        return node
+      } else if free < Int(request.cores) {
+        return nil
+      } else {
+        // Cores but no memory: the next may have both.
+        aside.append(offers.removeMin())
+      }
+    }
+    return nil
+  }
+
+  func couldFitSomewhere(_ request: Request) -> Bool {
+    rows.rows.contains { $0.pool.couldFit(request) }
+  }
+
+  private mutating func offer(_ node: NodeID) {
+    let free = rows[node].pool.freeCoreCount
+    if free == 0 { return }
+    if offers.count > 4 * rows.count + 1024 { forgetStaleOffers() }
+    offers.insert(UInt64(0xFFFF_FFFF - free) << 32 | UInt64(node.index))
+  }
+
+  private mutating func forgetStaleOffers() {
+    offers = Heap()
+    for node in rows.ids where rows[node].pool.freeCoreCount > 0 {
+      offers.insert(UInt64(0xFFFF_FFFF - rows[node].pool.freeCoreCount) << 32 | UInt64(node.index))
+    }
+  }
+}

@@ -1,0 +1,256 @@
+// Which ready task goes to which node, and how far ahead executors are given work.
+
+import DequeModule
+import HeapModule
+
+extension Manager {
+  /// Places what can be placed. Called once a turn, after its events.
+  package mutating func schedule(at now: Instant, effects: inout [ManagerEffect]) {
+    if sourcesChanged { planTransfers(effects: &effects, at: now) }
+    if !isDraining && !failureLimitReached {
+      placeReadyTasks(at: now, effects: &effects)
+      if options.usesLanes {
+        fillLanes(at: now, effects: &effects)
+        unblockLanes(at: now, effects: &effects)
+      }
+    }
+    if sourcesChanged { planTransfers(effects: &effects, at: now) }
+    finishIfDone(effects: &effects)
+  }
+
+  private mutating func placeReadyTasks(at now: Instant, effects: inout [ManagerEffect]) {
+    while let request = firstPlaceableRequest() {
+      guard let key = ready[request].min else { return }
+      if let node = chooseNode(for: key.task) {
+        ready[request].removeMin()
+        start(key.task, on: node, at: now, effects: &effects)
+      } else if isRegistrationClosed && !nodes.couldFitSomewhere(workflow.requests[request]) {
+        failAll(of: request, effects: &effects)
+      } else {
+        isBlocked[request] = true
+      }
+    }
+  }
+
+  /// The request whose first ready task comes before those of all others with room.
+  private func firstPlaceableRequest() -> Int? {
+    var best: Int?
+    var bestKey: ReadyKey?
+    for request in ready.indices where !isBlocked[request] {
+      guard let key = ready[request].min else { continue }
+      if bestKey.map({ key < $0 }) ?? true {
+        best = request
+        bestKey = key
+      }
+    }
+    return best
+  }
+
+  /// No node has that many cores or that much memory: its tasks fail by name at once.
+  private mutating func failAll(of request: Int, effects: inout [ManagerEffect]) {
+    while let key = ready[request].popMin() {
+      let attempt = AttemptID(key.task, UInt32(tasks[key.task.index].attemptCount))
+      fail(attempt, .fitsNoNode, effects: &effects)
+    }
+  }
+
+  // MARK: Choosing a node
+
+  private mutating func chooseNode(for task: TaskID) -> NodeID? {
+    let request = workflow.request(of: task)
+    if workflow.policy.placement == .random {
+      return chooseRandomNode(for: request)
+    }
+    if workflow.policy.placement == .files && !options.ignoresData && nodes.count > 1,
+      let node = nodeWithMostInputBytes(for: task, fitting: request)
+    {
+      return node
+    }
+    return nodes.roomiest(for: request)
+  }
+
+  /// Looks at a few replicas of a few inputs: what is on many nodes does not tell them apart.
+  private func nodeWithMostInputBytes(for task: TaskID, fitting request: Request) -> NodeID? {
+    var candidates: [(node: NodeID, byteCount: Int64)] = []
+    for input in workflow.inputs(of: task).prefix(32) {
+      for index in replicas.replicas(of: input.file, limit: 8) {
+        let replica = replicas[index]
+        // An empty file still saves a transfer.
+        let weight = max(replica.byteCount, 1)
+        if let place = candidates.firstIndex(where: { $0.node == replica.node }) {
+          candidates[place].byteCount += weight
+        } else {
+          candidates.append((replica.node, weight))
+        }
+      }
+    }
+    candidates.sort { ($1.byteCount, $0.node) < ($0.byteCount, $1.node) }
+    return candidates.first { nodes[$0.node].pool.fits(request) }?.node
+  }
+
+  private mutating func chooseRandomNode(for request: Request) -> NodeID? {
+    guard nodes.count > 0 else { return nil }
+    // xorshift64 (Marsaglia, 2003): the same draw in every run.
+    random ^= random << 13
+    random ^= random >> 7
+    random ^= random << 17
+    let first = Int(random % UInt64(nodes.count))
+    for step in 0..<nodes.count {
+      let node = NodeID(index: (first + step) % nodes.count)
+      if nodes[node].pool.fits(request) { return node }
+    }
+    return nil
+  }
+
+  // MARK: Starting
+
+  private mutating func start(
+    _ task: TaskID, on node: NodeID, at now: Instant, effects: inout [ManagerEffect]
+  ) {
+    let request = workflow.tasks[task].request
+    let allocation = AllocationID(
+      rawValue: allocations.add(
+        AllocationRow(
+          node: node, worker: nodes.takeExecutor(of: node),
+          grant: nodes.grant(workflow.requests[Int(request)], on: node), request: request,
+          queue: [], headSince: now)))
+    let slot = beginAttempt(of: task, in: allocation, at: now)
+    if options.usesLanes { offerLane(allocation) }
+    stageInputs(of: slot, at: now, effects: &effects)
+  }
+
+  private mutating func beginAttempt(
+    of task: TaskID, in allocation: AllocationID, at now: Instant
+  ) -> UInt32 {
+    tasks[task.index].attemptCount += 1
+    tasks[task.index].become(.staging)
+    let slot = attempts.add(
+      AttemptRow(
+        attempt: AttemptID(task, UInt32(tasks[task.index].attemptCount)),
+        node: allocations[allocation.rawValue].node, allocation: allocation))
+    tasks[task.index].slot = slot
+    allocations[allocation.rawValue].queue.append(slot)
+    if allocations[allocation.rawValue].queue.count > 1 { queuedBehindCount += 1 }
+    return slot
+  }
+
+  /// Sends an attempt to its executor: every input is on the node.
+  mutating func send(_ slot: UInt32, effects: inout [ManagerEffect]) {
+    let row = attempts[slot]
+    tasks[row.attempt.task.index].become(.sent)
+    effects.append(
+      .send(
+        .startTask(
+          row.attempt, allocation: row.allocation,
+          timeoutMilliseconds: workflow.tasks[row.attempt.task].timeoutMilliseconds),
+        to: allocations[row.allocation.rawValue].worker))
+  }
+
+  /// Takes an attempt that ended or came back out of its lane; an empty lane gives up its grant.
+  mutating func leaveAllocation(_ slot: UInt32, at now: Instant) {
+    let row = attempts[slot]
+    let allocation = row.allocation.rawValue
+    guard let place = allocations[allocation].queue.firstIndex(of: slot) else {
+      invariant(false, "an attempt is not in its allocation")
+      return
+    }
+    if allocations[allocation].queue.count > 1 { queuedBehindCount -= 1 }
+    allocations[allocation].queue.remove(at: place)
+    if place == 0 { allocations[allocation].headSince = now }
+    tasks[row.attempt.task.index].slot = .max
+    attempts.remove(slot)
+    if allocations[allocation].queue.isEmpty {
+      free(row.allocation)
+    } else if options.usesLanes {
+      offerLane(row.allocation)
+    }
+  }
+
+  private mutating func free(_ allocation: AllocationID) {
+    let row = allocations[allocation.rawValue]
+    nodes.release(row.grant, on: row.node)
+    allocations[allocation.rawValue].isFree = true
+    allocations[allocation.rawValue].isHungry = false
+    allocations.remove(allocation.rawValue)
+    for request in isBlocked.indices
+    where isBlocked[request] && nodes[row.node].pool.fits(workflow.requests[request]) {
+      isBlocked[request] = false
+    }
+  }
+
+  // MARK: Lanes
+
+  private mutating func offerLane(_ allocation: AllocationID) {
+    guard !allocations[allocation.rawValue].isHungry else { return }
+    allocations[allocation.rawValue].isHungry = true
+    hungryLanes[Int(allocations[allocation.rawValue].request)].append(allocation)
+  }
+
+  /// How many attempts of this duration may wait behind a running one.
+  private func laneDepth(for task: TaskID) -> Int {
+    guard let mean = meanDurations[durationClass(of: task)] else { return 0 }
+    // From 50 ms on, a round trip is below one part in a hundred.
+    if mean > 50_000_000 { return 0 }
+    let depth = (Limits.laneAheadNanoseconds + mean - 1) / max(mean, 1)
+    return Int(min(max(depth, 1), Int64(Limits.laneDepthMax)))
+  }
+
+  /// Gives lanes of short tasks their next attempts, one each in turn.
+  private mutating func fillLanes(at now: Instant, effects: inout [ManagerEffect]) {
+    for request in ready.indices where isBlocked[request] && !hungryLanes[request].isEmpty {
+      var refusals = 0
+      while refusals < 4, let key = ready[request].min,
+        let allocation = hungryLanes[request].popFirst()
+      {
+        let row = allocations[allocation.rawValue]
+        // The number may stand for a later allocation by now.
+        guard row.isHungry, !row.isFree, Int(row.request) == request else { continue }
+        let depth = laneDepth(for: key.task)
+        if row.queue.count > depth {
+          allocations[allocation.rawValue].isHungry = false
+        } else if hasAllInputs(key.task, on: row.node) {
+          ready[request].removeMin()
+          let slot = beginAttempt(of: key.task, in: allocation, at: now)
+          stageInputs(of: slot, at: now, effects: &effects)
+          hungryLanes[request].append(allocation)
+        } else {
+          hungryLanes[request].append(allocation)
+          refusals += 1
+        }
+      }
+    }
+    if queuedBehindCount > 0 && laneDeadline == nil {
+      laneDeadline = now.adding(nanoseconds: 2 * Limits.laneAheadNanoseconds)
+    }
+  }
+
+  /// Where cores are free and nothing is ready, an attempt that waits behind a long one comes back.
+  private mutating func unblockLanes(at now: Instant, effects: inout [ManagerEffect]) {
+    guard let deadline = laneDeadline, now >= deadline else { return }
+    laneDeadline = nil
+    guard queuedBehindCount > 0 else { return }
+    laneDeadline = now.adding(nanoseconds: 2 * Limits.laneAheadNanoseconds)
+    for index in allocations.rows.indices {
+      let row = allocations.rows[index]
+      guard !row.isFree, row.queue.count > 1,
+        now.since(row.headSince) > 2 * Limits.laneAheadNanoseconds,
+        nodes.roomiest(for: workflow.requests[Int(row.request)]) != nil
+      else { continue }
+      takeBack(behind: row, effects: &effects)
+    }
+  }
+
+  private mutating func takeBack(behind row: AllocationRow, effects: inout [ManagerEffect]) {
+    for slot in row.queue.dropFirst() where !attempts[slot].isTakenBack {
+      attempts[slot].isTakenBack = true
+      effects.append(.send(.takeBack(attempts[slot].attempt), to: row.worker))
+    }
+  }
+
+  /// Nothing more is to start: what waits in lanes comes back.
+  mutating func takeBackAll(effects: inout [ManagerEffect]) {
+    for row in allocations.rows where !row.isFree {
+      takeBack(behind: row, effects: &effects)
+    }
+  }
+}

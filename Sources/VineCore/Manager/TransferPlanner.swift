@@ -1,0 +1,317 @@
+// Which file moves where, from which source; and which replica is kept, committed or dropped.
+
+import DequeModule
+
+extension Manager {
+  // MARK: Inputs
+
+  func hasAllInputs(_ task: TaskID, on node: NodeID) -> Bool {
+    if !needsStaging(task) { return true }
+    return workflow.inputs(of: task).allSatisfy { input in
+      replicas.find(input.file, on: node).map { replicas[$0].state == .ready } ?? false
+    }
+  }
+
+  private func needsStaging(_ task: TaskID) -> Bool {
+    !options.ignoresData && workflow.tasks[task].usesSandbox
+  }
+
+  /// Whether the outputs of `task` go through the cache to their paths.
+  func usesCommit(_ task: TaskID) -> Bool {
+    !options.ignoresData && workflow.tasks[task].usesSandbox
+  }
+
+  /// Pins the inputs of an attempt on its node, has missing ones brought there, and sends the
+  /// attempt when none is missing.
+  mutating func stageInputs(of slot: UInt32, at now: Instant, effects: inout [ManagerEffect]) {
+    let row = attempts[slot]
+    var missing: UInt32 = 0
+    if needsStaging(row.attempt.task) {
+      for input in workflow.inputs(of: row.attempt.task) {
+        let replica = wantReplica(of: input.file, on: row.node)
+        replicas[replica].pinCount += 1
+        if replicas[replica].state != .ready {
+          replicas[replica].waiters.append(slot)
+          missing += 1
+        }
+      }
+    }
+    attempts[slot].missingCount = missing
+    if missing == 0 { send(slot, effects: &effects) }
+  }
+
+  private mutating func wantReplica(of file: FileID, on node: NodeID) -> UInt32 {
+    if let known = replicas.find(file, on: node) { return known }
+    let replica = replicas.add(
+      file, on: node, state: .planned, byteCount: max(workflow.files[file].byteCountHint, 0))
+    plannedReplicas.append(replica)
+    sourcesChanged = true
+    return replica
+  }
+
+  /// Gives each planned replica a source, as far as sources are free.
+  mutating func planTransfers(effects: inout [ManagerEffect], at now: Instant) {
+    sourcesChanged = false
+    for _ in 0..<plannedReplicas.count {
+      guard let replica = plannedReplicas.popFirst() else { break }
+      if !planTransfer(to: replica, effects: &effects) { plannedReplicas.append(replica) }
+    }
+  }
+
+  private mutating func planTransfer(
+    to replica: UInt32, effects: inout [ManagerEffect]
+  ) -> Bool {
+    let row = replicas[replica]
+    guard nodes[row.node].receiveCount < Limits.transfersPerReceiverMax,
+      let (source, sourceReplica) = chooseSource(for: row)
+    else { return false }
+    if sourceReplica != .max {
+      replicas[sourceReplica].pinCount += 1
+      nodes[replicas[sourceReplica].node].serveCount += 1
+    }
+    nodes[row.node].receiveCount += 1
+    replicas[replica].state = .creating
+    let transfer = transfers.add(
+      TransferRow(
+        replica: replica, file: row.file, node: row.node, source: source,
+        sourceReplica: sourceReplica))
+    let byteCount =
+      sourceReplica == .max ? max(row.byteCount, 0) : replicas[sourceReplica].byteCount
+    effects.append(
+      .send(
+        .fetch(row.file, transfer: transfer, from: source, byteCount: byteCount),
+        to: nodes[row.node].agent))
+    return true
+  }
+
+  /// A node that has the file and serves few; else the shared file system, but only for the first
+  /// replica: the second waits for it, so that the shared file system is read once.
+  private func chooseSource(for row: ReplicaRow) -> (TransferSource, UInt32)? {
+    let file = workflow.files[row.file]
+    if file.kind == .buffer { return (.manager, .max) }
+    var best: UInt32?
+    var isUnderWay = false
+    for other in replicas.replicas(of: row.file) {
+      switch replicas[other].state {
+      case .planned: continue
+      case .creating: isUnderWay = true
+      case .ready:
+        let serving = nodes[replicas[other].node].serveCount
+        guard serving < Limits.transfersPerSourceMax else {
+          isUnderWay = true
+          continue
+        }
+        if best.map({ serving < nodes[replicas[$0].node].serveCount }) ?? true { best = other }
+      }
+    }
+    if let best {
+      return (.node(agent: nodes[replicas[best].node].agent), best)
+    }
+    if isUnderWay || file.kind != .path { return nil }
+    return (.sharedFileSystem, .max)
+  }
+
+  mutating func onTransferEnded(
+    _ transfer: TransferID, byteCount: Int64, error: Int32, at now: Instant,
+    effects: inout [ManagerEffect]
+  ) {
+    guard let row = transfers.take(transfer) else { return }
+    sourcesChanged = true
+    nodes[row.node].receiveCount -= 1
+    if row.sourceReplica != .max {
+      nodes[replicas[row.sourceReplica].node].serveCount -= 1
+      unpin(row.sourceReplica, effects: &effects)
+    }
+    if error == 0 {
+      replicas[row.replica].state = .ready
+      replicas[row.replica].byteCount = byteCount
+      wakeWaiters(of: row.replica, effects: &effects)
+      dropIfUnused(row.replica, effects: &effects)
+      return
+    }
+    replicas[row.replica].failureCount += 1
+    if Int(replicas[row.replica].failureCount) < Limits.fetchRetryMax {
+      replicas[row.replica].state = .planned
+      plannedReplicas.append(row.replica)
+      return
+    }
+    failWaiters(of: row.replica, error: error, at: now, effects: &effects)
+  }
+
+  private mutating func wakeWaiters(of replica: UInt32, effects: inout [ManagerEffect]) {
+    let waiters = replicas[replica].waiters
+    replicas[replica].waiters = []
+    for slot in waiters {
+      attempts[slot].missingCount -= 1
+      if attempts[slot].missingCount == 0 { send(slot, effects: &effects) }
+    }
+  }
+
+  /// The file cannot be had on this node: the attempts that wait for it end.
+  private mutating func failWaiters(
+    of replica: UInt32, error: Int32, at now: Instant, effects: inout [ManagerEffect]
+  ) {
+    let file = replicas[replica].file
+    let node = replicas[replica].node
+    let waiters = Set(replicas[replica].waiters).sorted()
+    for slot in waiters {
+      let attempt = attempts[slot].attempt
+      for input in workflow.inputs(of: attempt.task) {
+        guard let other = replicas.find(input.file, on: node) else { continue }
+        replicas[other].waiters.removeAll { $0 == slot }
+      }
+      leaveAllocation(slot, at: now)
+      unpinInputs(of: attempt.task, on: node, effects: &effects)
+      attemptFailed(attempt, .inputUnavailable(file, error), at: now, effects: &effects)
+    }
+    if let replica = replicas.find(file, on: node), replicas[replica].pinCount == 0,
+      replicas[replica].state != .ready
+    {
+      replicas.remove(replica)
+    }
+  }
+
+  // MARK: Keeping and dropping
+
+  mutating func unpinInputs(
+    of task: TaskID, on node: NodeID, effects: inout [ManagerEffect]
+  ) {
+    guard needsStaging(task) else { return }
+    for input in workflow.inputs(of: task) {
+      guard let replica = replicas.find(input.file, on: node) else { continue }
+      unpin(replica, effects: &effects)
+    }
+  }
+
+  private mutating func unpin(_ replica: UInt32, effects: inout [ManagerEffect]) {
+    invariant(replicas[replica].pinCount > 0, "a replica is unpinned twice")
+    replicas[replica].pinCount -= 1
+    dropIfUnused(replica, effects: &effects)
+  }
+
+  /// `task` will not read its inputs any more.
+  mutating func releaseConsumption(of task: TaskID, effects: inout [ManagerEffect]) {
+    for input in workflow.inputs(of: task) {
+      remainingConsumers[input.file.index] -= 1
+      if remainingConsumers[input.file.index] == 0 {
+        dropReplicas(of: input.file, effects: &effects)
+      }
+    }
+  }
+
+  private mutating func dropReplicas(of file: FileID, effects: inout [ManagerEffect]) {
+    for replica in replicas.replicas(of: file) { dropIfUnused(replica, effects: &effects) }
+  }
+
+  /// Frees a replica that nothing will read: no consumer remains, or its lifetime is `task`, it is
+  /// pinned by none, and it can be had again.
+  private mutating func dropIfUnused(_ replica: UInt32, effects: inout [ManagerEffect]) {
+    let row = replicas[replica]
+    guard row.pinCount == 0, row.state == .ready, row.waiters.isEmpty else { return }
+    let file = workflow.files[row.file]
+    switch file.lifetime {
+    case .worker: return
+    case .workflow: if remainingConsumers[row.file.index] > 0 { return }
+    case .task:
+      if remainingConsumers[row.file.index] > 0 && file.producer != .none { return }
+    }
+    effects.append(.send(.unlink(row.file), to: nodes[row.node].agent))
+    replicas.remove(replica)
+  }
+
+  /// A failed attempt leaves nothing behind.
+  mutating func dropOutputs(of task: TaskID, on node: NodeID, effects: inout [ManagerEffect]) {
+    guard needsStaging(task) else { return }
+    for output in workflow.outputs(of: task) {
+      guard let replica = replicas.find(output.file, on: node),
+        replicas[replica].state == .ready, replicas[replica].pinCount == 0
+      else { continue }
+      effects.append(.send(.unlink(output.file), to: nodes[node].agent))
+      replicas.remove(replica)
+    }
+  }
+
+  // MARK: Outputs
+
+  /// Each output with a path is written to the shared file system once, from where it was made.
+  mutating func commitOutputs(
+    of attempt: AttemptID, on node: NodeID, effects: inout [ManagerEffect]
+  ) {
+    guard usesCommit(attempt.task) else { return }
+    for output in workflow.outputs(of: attempt.task)
+    where workflow.files[output.file].isPublished {
+      guard let replica = replicas.find(output.file, on: node) else {
+        invariant(false, "a task is done without its output")
+        return
+      }
+      replicas[replica].pinCount += 1
+      commitCount += 1
+      effects.append(
+        .send(.commit(output.file, attempt: attempt.number), to: nodes[node].agent))
+    }
+  }
+
+  mutating func dropUnusedOutputs(of task: TaskID, effects: inout [ManagerEffect]) {
+    guard needsStaging(task) else { return }
+    for output in workflow.outputs(of: task) where remainingConsumers[output.file.index] == 0 {
+      dropReplicas(of: output.file, effects: &effects)
+    }
+  }
+
+  mutating func onCommitted(
+    _ file: FileID, error: Int32, from worker: WorkerID, at now: Instant,
+    effects: inout [ManagerEffect]
+  ) {
+    let node = nodeOfWorker[worker.index]
+    guard let replica = replicas.find(file, on: node) else { return }
+    if error == 0 {
+      let producer = workflow.files[file].producer
+      effects.append(
+        .publish(file, attempt: UInt32(tasks[producer.index].attemptCount)))
+      unpin(replica, effects: &effects)
+      return
+    }
+    let producer = workflow.files[file].producer
+    replicas[replica].failureCount += 1
+    if Int(replicas[replica].failureCount) < Limits.fetchRetryMax {
+      let attempt = UInt32(tasks[producer.index].attemptCount)
+      effects.append(.send(.commit(file, attempt: attempt), to: worker))
+      return
+    }
+    unpin(replica, effects: &effects)
+    outputNotWritten(file, error: error, effects: &effects)
+  }
+
+  mutating func onPublished(
+    _ file: FileID, error: Int32, at now: Instant, effects: inout [ManagerEffect]
+  ) {
+    if error != 0 {
+      outputNotWritten(file, error: error, effects: &effects)
+      return
+    }
+    commitCount -= 1
+    effects.append(.append(.published(file)))
+    var late: [TaskID] = []
+    workflow.forEachConsumer(of: file) { consumer in
+      if !workflow.tasks[consumer].usesSandbox { late.append(consumer) }
+    }
+    for consumer in late { satisfyOneEdge(into: consumer, at: now) }
+  }
+
+  private mutating func outputNotWritten(
+    _ file: FileID, error: Int32, effects: inout [ManagerEffect]
+  ) {
+    commitCount -= 1
+    unwrittenOutputCount += 1
+    effects.append(.report(.outputNotWritten(file, error)))
+    // Consumers outside a sandbox wait for the published file, which will never come.
+    var late: [TaskID] = []
+    workflow.forEachConsumer(of: file) { consumer in
+      if !workflow.tasks[consumer].usesSandbox { late.append(consumer) }
+    }
+    for consumer in late where tasks[consumer.index].state == .waiting {
+      let attempt = AttemptID(consumer, UInt32(tasks[consumer.index].attemptCount))
+      fail(attempt, .inputUnavailable(file, error), effects: &effects)
+    }
+  }
+}

@@ -1,0 +1,96 @@
+// What manager and workers tell each other: identifiers and small integers only. Adapters add the
+// text (commands, names, contents) while they encode.
+
+/// How an attempt ended.
+package enum Ending: Hashable, Sendable {
+  case succeeded
+  /// Exit status other than 0.
+  case exited(Int32)
+  case signaled(Int32)
+  case timedOut
+  /// A declared output, by its place among the task's outputs, was not there after exit 0.
+  case missingOutput(UInt32)
+  /// A directory where a file was declared, or the other way round.
+  case wrongOutputKind(UInt32)
+  /// The task changed an input it shares with others, by its place among the task's inputs.
+  case changedInput(UInt32)
+  /// The command could not be executed: execve(2)'s errno.
+  case notStarted(Int32)
+  /// The sandbox could not be made or emptied: an errno. Not the task's fault.
+  case sandboxFailed(Int32)
+  /// An input could not be had on the node: an errno.
+  case inputUnavailable(FileID, Int32)
+  /// An output could not be written to the shared file system: an errno.
+  case outputNotWritten(FileID, Int32)
+  /// No node of this run has that many cores or that much memory.
+  case fitsNoNode
+  /// Killed by order of the manager: the run is being stopped.
+  case killed
+
+  /// Whether the task's own retries are charged, rather than the losses of the run.
+  package var isOwnFault: Bool {
+    switch self {
+    case .sandboxFailed, .inputUnavailable, .outputNotWritten, .killed: false
+    default: true
+    }
+  }
+}
+
+/// What is known of an attempt that ended.
+package struct Completion: Hashable, Sendable {
+  package var ending: Ending
+  /// From exec to exit, on the manager's clock; both zero when nothing was executed.
+  package var start: Instant
+  package var end: Instant
+  /// User and system time of the task's processes.
+  package var cpuMicroseconds: Int64
+  /// Peak resident memory of its largest process.
+  package var maxResidentKB: Int64
+
+  package init(
+    _ ending: Ending, start: Instant = .zero, end: Instant = .zero, cpuMicroseconds: Int64 = 0,
+    maxResidentKB: Int64 = 0
+  ) {
+    self.ending = ending
+    self.start = start
+    self.end = end
+    self.cpuMicroseconds = cpuMicroseconds
+    self.maxResidentKB = maxResidentKB
+  }
+}
+
+/// Where a transfer reads.
+package enum TransferSource: Hashable, Sendable {
+  case sharedFileSystem
+  /// Inline bytes of the description: they travel with the message.
+  case manager
+  /// The cache of another node, through its agent.
+  case node(agent: WorkerID)
+}
+
+package enum ManagerMessage: Hashable, Sendable {
+  /// Run it once the allocation's earlier attempts have ended.
+  case startTask(AttemptID, allocation: AllocationID, timeoutMilliseconds: UInt32)
+  /// Give it back if it has not begun; the answer is `taskReturned`, or in the end `taskFinished`.
+  case takeBack(AttemptID)
+  case killTask(AttemptID)
+  /// To an agent: bring the file into the node's cache.
+  case fetch(FileID, transfer: TransferID, from: TransferSource, byteCount: Int64)
+  /// To an agent: forget the replica.
+  case unlink(FileID)
+  /// To an agent: write the replica beside its target on the shared file system, synced.
+  case commit(FileID, attempt: UInt32)
+  /// Nothing more will come: clean up and leave.
+  case leave
+}
+
+package enum WorkerMessage: Hashable, Sendable {
+  /// An output lies in the node's cache.
+  case replicaReady(FileID, byteCount: Int64)
+  case taskFinished(AttemptID, Completion)
+  /// Answers `takeBack`: it had not begun.
+  case taskReturned(AttemptID)
+  /// `error` is 0 or an errno.
+  case transferEnded(TransferID, byteCount: Int64, error: Int32)
+  case committed(FileID, byteCount: Int64, error: Int32)
+}

@@ -1,0 +1,234 @@
+// One rank's executor (and, for the lowest worker rank of a node, its agent): runs attempts in the
+// order of their lanes, kills what overstays, and passes file orders on. The adapter makes the
+// sandboxes and the processes.
+
+import DequeModule
+
+/// How the process of an attempt ended, as the operating system says it.
+package enum ExitStatus: Hashable, Sendable {
+  case exited(Int32)
+  case signaled(Int32)
+}
+
+/// What happened to a worker.
+package enum WorkerEvent: Equatable, Sendable {
+  case received(ManagerMessage)
+  /// The attempt could not be started; nothing of it runs.
+  case launchFailed(AttemptID, Ending)
+  /// `usage` holds times on this worker's clock; its ending is not decided yet.
+  case exited(AttemptID, ExitStatus, usage: Completion)
+  /// An output lies in the cache; comes before `settled`.
+  case outputReady(AttemptID, FileID, byteCount: Int64)
+  /// The sandbox is gone; `ending` says whether all outputs were right.
+  case settled(AttemptID, Ending)
+  case transferred(TransferID, byteCount: Int64, error: Int32)
+  case committed(FileID, byteCount: Int64, error: Int32)
+}
+
+/// What a worker has to do.
+package enum WorkerEffect: Equatable, Sendable {
+  case send(WorkerMessage)
+  /// Make the sandbox, start the process on the allocation's cores.
+  case launch(AttemptID)
+  /// After the exit: move the outputs into the cache if `isSuccess`, empty the sandbox.
+  case settle(AttemptID, isSuccess: Bool)
+  /// Send a signal to the attempt's processes.
+  case signal(AttemptID, Int32)
+  /// Forget what is kept of an attempt that never began.
+  case forget(AttemptID)
+  case fetch(FileID, transfer: TransferID, from: TransferSource, byteCount: Int64)
+  case unlink(FileID)
+  case commit(FileID, attempt: UInt32)
+  case leave
+}
+
+/// The life of an attempt at its executor:
+///
+///     queued -> running -> settling -> (gone)
+///        \______________________________^ (taken back, killed)
+private enum AttemptPhase { case queued, running, settling }
+
+private struct RunningAttempt {
+  var attempt: AttemptID
+  var allocation: AllocationID
+  var timeoutMilliseconds: UInt32
+  var phase = AttemptPhase.queued
+  var isTimedOut = false
+  var isKilled = false
+  /// When the next signal is due.
+  var deadline: Instant?
+  var usage = Completion(.succeeded)
+}
+
+package struct Worker: ~Copyable {
+  private var attempts: [TaskID: RunningAttempt] = [:]
+  private var lanes: [AllocationID: Deque<TaskID>] = [:]
+  /// Tasks with a deadline; few at any time.
+  private var timed: [TaskID] = []
+
+  package init() {}
+
+  package var attemptCount: Int { attempts.count }
+  package private(set) var isLeaving = false
+
+  /// The attempts that have a process, for the adapter that must kill them all.
+  package var runningAttempts: [AttemptID] {
+    attempts.values.filter { $0.phase == .running }.map(\.attempt)
+      .sorted { $0.task < $1.task }
+  }
+
+  /// When `handleDeadlines` wants to be called.
+  package var nextDeadline: Instant? { timed.compactMap { attempts[$0]?.deadline }.min() }
+
+  package mutating func handle(
+    _ event: WorkerEvent, at now: Instant, effects: inout [WorkerEffect]
+  ) {
+    switch event {
+    case .received(let message): receive(message, at: now, effects: &effects)
+    case .launchFailed(let attempt, let ending):
+      finish(attempt, ending, at: now, effects: &effects)
+    case .exited(let attempt, let status, let usage):
+      onExited(attempt, status, usage, effects: &effects)
+    case .outputReady(_, let file, let byteCount):
+      effects.append(.send(.replicaReady(file, byteCount: byteCount)))
+    case .settled(let attempt, let ending):
+      onSettled(attempt, ending, at: now, effects: &effects)
+    case .transferred(let transfer, let byteCount, let error):
+      effects.append(.send(.transferEnded(transfer, byteCount: byteCount, error: error)))
+    case .committed(let file, let byteCount, let error):
+      effects.append(.send(.committed(file, byteCount: byteCount, error: error)))
+    }
+  }
+
+  private mutating func receive(
+    _ message: ManagerMessage, at now: Instant, effects: inout [WorkerEffect]
+  ) {
+    switch message {
+    case .startTask(let attempt, let allocation, let timeout):
+      guard attempts[attempt.task] == nil, !isLeaving else { return }
+      attempts[attempt.task] = RunningAttempt(
+        attempt: attempt, allocation: allocation, timeoutMilliseconds: timeout)
+      lanes[allocation, default: []].append(attempt.task)
+      if lanes[allocation]?.count == 1 { launch(attempt.task, at: now, effects: &effects) }
+    case .takeBack(let attempt):
+      guard let row = attempts[attempt.task], row.attempt == attempt, row.phase == .queued
+      else { return }
+      remove(row)
+      effects.append(.forget(attempt))
+      effects.append(.send(.taskReturned(attempt)))
+    case .killTask(let attempt):
+      kill(attempt, effects: &effects)
+    case .fetch(let file, let transfer, let source, let byteCount):
+      effects.append(.fetch(file, transfer: transfer, from: source, byteCount: byteCount))
+    case .unlink(let file):
+      effects.append(.unlink(file))
+    case .commit(let file, let attempt):
+      effects.append(.commit(file, attempt: attempt))
+    case .leave:
+      isLeaving = true
+      effects.append(.leave)
+    }
+  }
+
+  private mutating func launch(
+    _ task: TaskID, at now: Instant, effects: inout [WorkerEffect]
+  ) {
+    guard var row = attempts[task] else { return }
+    row.phase = .running
+    if row.timeoutMilliseconds > 0 {
+      row.deadline = now.adding(nanoseconds: Int64(row.timeoutMilliseconds) * 1_000_000)
+      timed.append(task)
+    }
+    attempts[task] = row
+    effects.append(.launch(row.attempt))
+  }
+
+  private mutating func kill(_ attempt: AttemptID, effects: inout [WorkerEffect]) {
+    guard let row = attempts[attempt.task], row.attempt == attempt else { return }
+    switch row.phase {
+    case .queued:
+      remove(row)
+      effects.append(.forget(attempt))
+      effects.append(.send(.taskFinished(attempt, Completion(.killed))))
+    case .running:
+      attempts[attempt.task]?.isKilled = true
+      effects.append(.signal(attempt, signalKill))
+    case .settling: break
+    }
+  }
+
+  /// SIGTERM at the time limit, SIGKILL when the grace is over.
+  package mutating func handleDeadlines(at now: Instant, effects: inout [WorkerEffect]) {
+    for task in timed {
+      guard let row = attempts[task], let deadline = row.deadline, deadline <= now else { continue }
+      if row.isTimedOut {
+        attempts[task]?.deadline = nil
+        effects.append(.signal(row.attempt, signalKill))
+      } else {
+        attempts[task]?.isTimedOut = true
+        attempts[task]?.deadline = now.adding(nanoseconds: Limits.killGraceNanoseconds)
+        effects.append(.signal(row.attempt, signalTerminate))
+      }
+    }
+  }
+
+  private mutating func onExited(
+    _ attempt: AttemptID, _ status: ExitStatus, _ usage: Completion,
+    effects: inout [WorkerEffect]
+  ) {
+    guard var row = attempts[attempt.task], row.attempt == attempt, row.phase == .running
+    else { return }
+    row.phase = .settling
+    row.deadline = nil
+    row.usage = usage
+    if row.isKilled {
+      row.usage.ending = .killed
+    } else if row.isTimedOut {
+      row.usage.ending = .timedOut
+    } else {
+      switch status {
+      case .exited(0): row.usage.ending = .succeeded
+      case .exited(let code): row.usage.ending = .exited(code)
+      case .signaled(let signal): row.usage.ending = .signaled(signal)
+      }
+    }
+    attempts[attempt.task] = row
+    timed.removeAll { $0 == attempt.task }
+    effects.append(.settle(attempt, isSuccess: row.usage.ending == .succeeded))
+  }
+
+  private mutating func onSettled(
+    _ attempt: AttemptID, _ ending: Ending, at now: Instant, effects: inout [WorkerEffect]
+  ) {
+    guard let row = attempts[attempt.task], row.attempt == attempt, row.phase == .settling
+    else { return }
+    // A failed command stays the reason, whatever else was found on the way out.
+    let final = row.usage.ending == .succeeded ? ending : row.usage.ending
+    finish(attempt, final, at: now, effects: &effects)
+  }
+
+  private mutating func finish(
+    _ attempt: AttemptID, _ ending: Ending, at now: Instant, effects: inout [WorkerEffect]
+  ) {
+    guard let row = attempts[attempt.task], row.attempt == attempt else { return }
+    var completion = row.usage
+    completion.ending = ending
+    remove(row)
+    effects.append(.send(.taskFinished(attempt, completion)))
+    if let next = lanes[row.allocation]?.first, !isLeaving {
+      launch(next, at: now, effects: &effects)
+    }
+  }
+
+  private mutating func remove(_ row: RunningAttempt) {
+    let task = row.attempt.task
+    attempts[task] = nil
+    if !timed.isEmpty { timed.removeAll { $0 == task } }
+    lanes[row.allocation]?.removeAll { $0 == task }
+    if lanes[row.allocation]?.isEmpty ?? false { lanes[row.allocation] = nil }
+  }
+}
+
+// The core imports no C library; these numbers are Linux's on every architecture (signal(7)).
+private let signalKill: Int32 = 9
+private let signalTerminate: Int32 = 15
