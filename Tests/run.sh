@@ -62,10 +62,12 @@ step() { # NAME COMMAND...
         return 1
     fi
 }
-count() { # OUTPUT-OF-SWIFT-TEST
-    passed=$((passed + $(grep -cE '^✔ +Test [^r].* passed after|^✔ +Test "' "$1" || true)))
-    failed=$((failed + $(grep -cE '^✘ +Test .* failed after' "$1" | sed 's/$/ - 0/' || true)))
-    skipped=$((skipped + $(grep -cE '^(➜|↷|⊘|◌) +Test .* skipped' "$1" || true)))
+# Lines of Swift Testing: a sign, then: Test "name" passed after 0.001 seconds.
+lines() { grep -cE -- "$1" "$report/unit" || true; }
+count() {
+    passed=$((passed + $(lines "^. +Test .* passed after") - $(lines "^. +Test run with .* passed after")))
+    failed=$((failed + $(lines "^. +Test .* failed after") - $(lines "^. +Test run with .* failed after")))
+    skipped=$((skipped + $(lines "^. +Test .* skipped")))
 }
 unit_tests() { # [OPTION...]
     local begin=$SECONDS status=0
@@ -73,7 +75,7 @@ unit_tests() { # [OPTION...]
     within swift test "$@" >"$report/unit" 2>&1 || status=$?
     # The names of what passed are many; what did not is shown.
     grep -vE '^(✔|◇) ' "$report/unit" | tail -n 200 || true
-    count "$report/unit"
+    count
     if ((status)); then
         summary+=("FAIL  unit tests ($((SECONDS - begin)) s, status $status)")
         ((failed)) || failed=1
