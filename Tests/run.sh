@@ -65,9 +65,9 @@ step() { # NAME COMMAND...
 # Lines of Swift Testing: a sign, then: Test "name" passed after 0.001 seconds.
 lines() { grep -cE -- "$1" "$report/unit" || true; }
 count() {
-    passed=$((passed + $(lines "^. +Test .* passed after") - $(lines "^. +Test run with .* passed after")))
-    failed=$((failed + $(lines "^. +Test .* failed after") - $(lines "^. +Test run with .* failed after")))
-    skipped=$((skipped + $(lines "^. +Test .* skipped")))
+    passed=$((passed + $(lines "^[^ ]+ +Test .* passed after") - $(lines "^[^ ]+ +Test run with .* passed after")))
+    failed=$((failed + $(lines "^[^ ]+ +Test .* failed after") - $(lines "^[^ ]+ +Test run with .* failed after")))
+    skipped=$((skipped + $(lines "^[^ ]+ +Test .* skipped")))
 }
 unit_tests() { # [OPTION...]
     local begin=$SECONDS status=0
@@ -76,6 +76,10 @@ unit_tests() { # [OPTION...]
     # The names of what passed are many; what did not is shown.
     grep -vE '^(✔|◇) ' "$report/unit" | tail -n 200 || true
     count
+    if ((passed + failed + skipped == 0)); then
+        echo "no test ran"
+        status=1
+    fi
     if ((status)); then
         summary+=("FAIL  unit tests ($((SECONDS - begin)) s, status $status)")
         ((failed)) || failed=1
