@@ -97,7 +97,6 @@ whole_runs() { # [PATTERN]
     release_build || return 0
     echo "== whole runs"
     setup_tests
-    setup_launch
     export VINE_MPI
     VINE_COUNTS=$report/counts within "$runs" "${1:-.}" 2>&1 | tee "$report/runs" || status=1
     [[ ! -e $report/counts ]] || read -r p f s <"$report/counts"
