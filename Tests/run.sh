@@ -29,8 +29,16 @@ esac
 report=$(mktemp -d)
 # All that this script starts carries the mark.
 export VINE_TESTS_SESSION="${report##*/}"
+child=''
 finish() {
-    local pid
+    local pid _
+    # The whole runs take down their hosts and processes when they are asked to.
+    if [[ -n $child ]] && kill -TERM "$child" 2>/dev/null; then
+        for _ in {1..100}; do
+            kill -0 "$child" 2>/dev/null || break
+            sleep 0.1
+        done
+    fi
     while read -r pid; do
         [[ $pid == "$$" ]] || kill -KILL "$pid" 2>/dev/null || true
     done < <(grep -slFz "VINE_TESTS_SESSION=$VINE_TESTS_SESSION" /proc/[0-9]*/environ | cut -d/ -f3)
@@ -47,8 +55,12 @@ summary=()
 # The job control of a script: wait is what a signal interrupts, so that the
 # traps run at once.
 within() { # COMMAND...: until the deadline of all tests
+    local status=0
     timeout -k 10 $((deadline > SECONDS ? deadline - SECONDS : 1)) "$@" &
-    wait $!
+    child=$!
+    wait "$child" || status=$?
+    child=''
+    return "$status"
 }
 step() { # NAME COMMAND...
     local name=$1 begin=$SECONDS
@@ -98,7 +110,9 @@ whole_runs() { # [PATTERN]
     echo "== whole runs"
     setup_tests
     export VINE_MPI
-    VINE_COUNTS=$report/counts within "$runs" "${1:-.}" 2>&1 | tee "$report/runs" || status=1
+    # No pipe: the shell must stay in `wait`.
+    export VINE_COUNTS=$report/counts
+    within "$runs" "${1:-.}" > >(tee "$report/runs") 2>&1 || status=1
     [[ ! -e $report/counts ]] || read -r p f s <"$report/counts"
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
     if ((status && !f)); then failed=$((failed + 1)); fi

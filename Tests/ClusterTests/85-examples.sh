@@ -46,3 +46,15 @@ test_examples_are_accepted_by_check() {
     local file
     for file in "$root"/Examples/*/workflow.json; do vine 0 0 check "$file"; done
 }
+
+test_quickstart_script() {
+    # A copy of the tree, so that this one stays as it is.
+    mkdir "a copy"
+    cp -r "$root/.ci" "$root/Examples" "$root/Package.swift" "a copy"
+    cd /
+    "$work/a copy/Examples/quickstart.sh" >"$work/said" 2>&1 || { cat "$work/said"; fail "status $?"; }
+    "$work/a copy/Examples/quickstart.sh" 2 >"$work/said" 2>&1 || { cat "$work/said"; fail "the second time: status $?"; }
+    cd "$work"
+    assert_says "words.txt"
+    assert_says "^32 the"
+}
