@@ -59,6 +59,22 @@ test_nothing_stays_in_scratch() {
     assert_equal "" "$(find scratch -type f | head -n 3)" "files in scratch"
 }
 
+test_two_runs_at_once() {
+    # The same workflow in the same directory with the same scratch.
+    cp -r "$root/Examples/quickstart" example
+    cd example
+    mkdir ../scratch
+    "$VINE_MPI" workflow.json --scratch "$work/scratch" >../said1 2>&1 &
+    local first=$! second status=0
+    "$VINE_MPI" workflow.json --scratch "$work/scratch" >../said2 2>&1 &
+    second=$!
+    wait "$first" || status=1
+    wait "$second" || status=1
+    ((status == 0)) || { tail ../said1 ../said2; fail "one of the runs failed"; }
+    assert_equal 2 "$(find vine-runs -mindepth 1 -maxdepth 1 -type d | wc -l)" "run directories"
+    assert_same expected.txt results/words.txt
+}
+
 test_log_shows_output_of_a_task() {
     cat >w.json <<'END'
 {"schema": "vine-workflow/1", "tasks": [

@@ -129,11 +129,10 @@ END
 }
 rank_ticks() { # user and system time of all vine-mpi processes of this test
     local pid ticks total=0
-    while read -r pid; do
-        [[ $(<"/proc/$pid/comm") == vine-mpi ]] || continue
+    for pid in $(named vine-mpi); do
         ticks=$(cut -d' ' -f14,15 <"/proc/$pid/stat")
         total=$((total + ${ticks% *} + ${ticks#* }))
-    done < <(grep -slFz "VINE_TEST_MARK=$VINE_TEST_MARK" /proc/[0-9]*/environ | cut -d/ -f3)
+    done
     echo "$total"
 }
 

@@ -84,3 +84,18 @@ for name, entry in json.load(open(sys.argv[1])).items():
             print(name, shape, order, seconds, sep="\t")' "$VINE_SHARED/workflows/dev/expected.json")
     ((wrong == 0)) || fail "$wrong makespans differ"
 }
+
+test_simulate_says_makespan() {
+    vine 0 0 simulate "$root/Examples/sweep/workflow.json" --nodes 2 --cores-per-node 4
+    assert_says "^makespan [0-9.]+"
+}
+
+test_a_seed_replays_exactly() {
+    local seed
+    for seed in 1 2 3; do
+        timeout 100 "$VINE_MPI" simulate --seed "$seed" >first 2>&1 || { tail first; fail "seed $seed fails"; }
+        timeout 100 "$VINE_MPI" simulate --seed "$seed" >second 2>&1 || fail "seed $seed fails the second time"
+        assert_same first second
+        [[ -s first ]] || fail "nothing is said"
+    done
+}

@@ -85,14 +85,9 @@ test_hosts_signals() {
     } >w.json
     launch hosts:2:2 w.json --run-dir run >said 2>&1 &
     wait_for 30 test -e started
-    pkill_mpirun TERM
+    # shellcheck disable=SC2046
+    kill -TERM $(named mpirun)
     wait_for 20 none_left "sleep 651"
     wait_for 20 none_left vine-mpi
     wait || true
-}
-pkill_mpirun() { # SIGNAL: to the mpirun of this test alone
-    local pid
-    while read -r pid; do
-        [[ $(<"/proc/$pid/comm") != mpirun ]] || kill "-$1" "$pid"
-    done < <(grep -slFz "VINE_TEST_MARK=$VINE_TEST_MARK" /proc/[0-9]*/environ | cut -d/ -f3)
 }

@@ -4,7 +4,7 @@
 # A test is a function. It fails by `fail`, by an assert_*, or by any command
 # that fails (set -e), and is skipped by `skip`.
 set -Eeuo pipefail
-trap 'echo "failed: $BASH_COMMAND (${BASH_SOURCE[0]##*/}:$LINENO)"' ERR
+trap 'echo "failed: $BASH_COMMAND (${BASH_SOURCE[0]##*/}:$LINENO)" >&2' ERR
 umask 022
 
 tests=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -95,13 +95,26 @@ wait_for() { # SECONDS CONDITION...
     done
 }
 
+# The processes of this test; some may be gone when the caller looks at them.
+own_processes() {
+    grep -slFz "VINE_TEST_MARK=$VINE_TEST_MARK" /proc/[0-9]*/environ | cut -d/ -f3 || true
+}
+
 # processes TEXT: how many processes of this test have TEXT in their command line.
 processes() {
     local pid line count=0
     while read -r pid; do
-        line=$(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") || continue
+        line=$(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" || true) 2>/dev/null
         [[ $line != *"$1"* ]] || count=$((count + 1))
-    done < <(grep -slFz "VINE_TEST_MARK=$VINE_TEST_MARK" /proc/[0-9]*/environ | cut -d/ -f3)
+    done < <(own_processes)
     echo "$count"
 }
 none_left() { [[ $(processes "$1") == 0 ]]; }
+
+named() { # NAME: the processes of this test that have this name
+    local pid name
+    while read -r pid; do
+        name=$(cat "/proc/$pid/comm" 2>/dev/null || true)
+        [[ $name != "$1" ]] || echo "$pid"
+    done < <(own_processes)
+}
