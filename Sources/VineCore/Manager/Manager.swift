@@ -90,6 +90,9 @@ package struct Manager: ~Copyable {
   package func grant(of allocation: AllocationID) -> Grant {
     allocations[allocation.rawValue].grant
   }
+  package func node(of allocation: AllocationID) -> NodeID {
+    allocations[allocation.rawValue].node
+  }
   package func topology(of node: NodeID) -> Topology { nodes[node].topology }
   package func node(of worker: WorkerID) -> NodeID { nodeOfWorker[worker.index] }
 
