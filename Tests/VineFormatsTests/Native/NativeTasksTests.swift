@@ -68,7 +68,7 @@ struct NativeTasksTests {
     #expect(found.contains { $0.hasPrefix("tasks[2].id: the id \"b\" is taken") })
     #expect(found.contains(#"tasks[3].after[1]: there is no task "splti" (did you mean "split"?)"#))
     #expect(found.contains { $0.hasPrefix("tasks[3].outputs[0]: the file \"n\" is also an input") })
-    #expect(found.count == 13)
+    #expect(found.count == 12)
     #expect(found.contains { $0.hasPrefix("tasks[4].retries") })
     #expect(found.contains { $0.hasPrefix("tasks[4].timeout") })
     #expect(found.contains { $0.hasPrefix("tasks[4].priority") })
