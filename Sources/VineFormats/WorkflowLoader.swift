@@ -31,7 +31,8 @@ package func loadWorkflow(
     switch format {
     case .native: return try loaded(NativeReader.read(document: bytes, base: base), format, options)
     case .jsonl: return try loaded(NativeReader.read(lines: bytes, base: base), format, options)
-    case .wfformat, .tasklist:
+    case .wfformat: return try loadRecorded(bytes, options)
+    case .tasklist:
       throw ReadFailure("", "this format is not read yet")
     }
   } catch let failure as ReadFailure {
@@ -76,4 +77,14 @@ private func reason(for error: any Error) -> String {
   case .fileReadNoPermission: return "permission to read it is denied"
   default: return "cannot be read (is it a directory?)"
   }
+}
+
+/// A recorded instance cannot be run, only replayed; a WfBench specification can.
+private func loadRecorded(_ bytes: Data, _ options: LoadOptions) throws -> LoadedWorkflow {
+  let reader = try WfFormatReader.read(document: bytes)
+  var result = LoadedWorkflow(
+    workflow: reader.recorded.simulationWorkflow(ideal: false), format: .wfformat)
+  result.warnings = reader.warnings.problems
+  result.recorded = reader.recorded
+  return result
 }
