@@ -49,15 +49,15 @@ struct CapturedObject: Decodable {
   init(from decoder: any Decoder) throws { object = try decoder.container(keyedBy: AnyKey.self) }
 }
 
-/// A type or syntax error of the decoder as a failure with its place; the decoder itself says
-/// neither line nor place for broken syntax, so the text is scanned again for it.
-func failure(from error: any Error, bytes: Data) -> ReadFailure {
+/// A type error of the decoder as a failure with its place. Syntax was checked before.
+func failure(from error: any Error) -> ReadFailure {
   switch error {
   case let error as ReadFailure:
     return error
   case DecodingError.typeMismatch(let type, let context):
     return ReadFailure(
-      place(of: context.codingPath), "expected \(name(of: type)), found \(found(context))")
+      place(of: context.codingPath), "expected \(name(of: type)), found \(found(context))",
+      isUnreadable: context.codingPath.isEmpty)
   case DecodingError.valueNotFound(let type, let context):
     return ReadFailure(
       place(of: context.codingPath), "expected \(name(of: type)), found null")
@@ -65,7 +65,6 @@ func failure(from error: any Error, bytes: Data) -> ReadFailure {
     return ReadFailure(
       place(of: context.codingPath), "the key \(quoted(key.stringValue)) is missing")
   default:
-    if let failure = findSyntaxError(in: bytes) { return failure }
     return ReadFailure("", "this is not valid JSON", isUnreadable: true)
   }
 }

@@ -1,30 +1,49 @@
-// Says where a text stops being JSON. The decoder only says that it does, so this runs after it
-// failed; it decodes nothing and never recurses.
+// Looks at a JSON text before it is decoded: says where it stops being JSON, which the decoder
+// does not, and finds keys that an object has twice. Decodes nothing and never recurses.
 
 import FoundationEssentials
 
-/// The first place at which `bytes` are not JSON, or hold a number no program could read; nil when
-/// there is none. NaN, Infinity and numbers out of range are refused, anything else is unreadable.
-func findSyntaxError(in bytes: Data) -> ReadFailure? {
-  if bytes.allSatisfy({ isBlank($0) }) {
-    return ReadFailure("", "the file is empty", isUnreadable: true)
+/// A key that an object holds more than once.
+struct RepeatedKey {
+  var place: String
+  /// The bytes of the earlier member, with the comma and the blanks after it.
+  var member: Range<Int>
+}
+
+/// Checks that `bytes` are one JSON value in UTF-8. NaN, Infinity and numbers that do not fit a
+/// double are refused; anything else that is wrong is unreadable.
+func checkSyntax(of bytes: Data) throws(ReadFailure) -> [RepeatedKey] {
+  let result = bytes.withUnsafeBytes { bytes in
+    bytes.withMemoryRebound(to: UInt8.self) { bytes in
+      Result<[RepeatedKey], ReadFailure> { () throws(ReadFailure) in
+        if bytes.allSatisfy({ isBlank($0) }) {
+          throw ReadFailure("", "the file is empty", isUnreadable: true)
+        }
+        guard isUTF8(bytes) else {
+          throw ReadFailure("", "the file is not UTF-8 text", isUnreadable: true)
+        }
+        var scanner = JSONScanner(bytes: bytes)
+        do throws(JSONScanner.Stop) {
+          try scanner.scan()
+          return scanner.repeatedKeys
+        } catch {
+          throw ReadFailure(
+            scanner.place, "\(error.message) (\(scanner.lineAndColumn))",
+            isUnreadable: !error.isNumber)
+        }
+      }
+    }
   }
-  guard String(validating: bytes, as: UTF8.self) != nil else {
-    return ReadFailure("", "the file is not UTF-8 text", isUnreadable: true)
-  }
-  var scanner = JSONScanner(bytes: Array(bytes))
-  do throws(JSONScanner.Stop) {
-    try scanner.scan()
-    return nil
-  } catch {
-    return ReadFailure(
-      scanner.place, "\(error.message) (\(scanner.lineAndColumn))",
-      isUnreadable: !error.isNumber)
-  }
+  return try result.get()
 }
 
 func isBlank(_ byte: UInt8) -> Bool {
   byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09
+}
+
+/// Whether bytes are UTF-8, found without a copy of them.
+func isUTF8(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
+  (try? UTF8Span(validating: Span(_unsafeElements: bytes))) != nil
 }
 
 /// Walks over one JSON value with an explicit stack.
@@ -35,19 +54,35 @@ private struct JSONScanner {
     var isNumber = false
   }
 
-  private enum Frame {
-    case object(key: String)
-    case array(index: Int)
+  /// An object or list that is open.
+  private struct Frame {
+    var isObject: Bool
+    /// The key being read, without its quotes; or the element.
+    var key: Range<Int> = 0..<0
+    var index = 0
+    /// Where the object's keys begin in `keys`.
+    var firstKey: Int
+    /// Keys by their hash, in objects that have too many for a look at each.
+    var indexOfHash: [UInt64: Int] = [:]
+  }
+
+  private struct Key {
+    var hash: UInt64
+    var text: Range<Int>
   }
 
   /// The decoder's own limit.
   static let depthMax = 512
+  private static let keysPerScanMax = 16
 
-  private let bytes: [UInt8]
+  private let bytes: UnsafeBufferPointer<UInt8>
   private var position = 0
   private var stack: [Frame] = []
+  /// The keys of all open objects.
+  private var keys: [Key] = []
+  private(set) var repeatedKeys: [RepeatedKey] = []
 
-  init(bytes: [UInt8]) {
+  init(bytes: UnsafeBufferPointer<UInt8>) {
     self.bytes = bytes
     if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { position = 3 }
   }
@@ -56,9 +91,10 @@ private struct JSONScanner {
   var place: String {
     var text = ""
     for frame in stack.prefix(12) {
-      switch frame {
-      case .object(let key): if !key.isEmpty { text = VineFormats.place(text, key) }
-      case .array(let index): text += "[\(index)]"
+      if !frame.isObject {
+        text += "[\(frame.index)]"
+      } else if !frame.key.isEmpty {
+        text = VineFormats.place(text, self.text(frame.key))
       }
     }
     return text
@@ -86,12 +122,12 @@ private struct JSONScanner {
       skipBlanks()
       switch current {
       case UInt8(ascii: "{"):
-        try push(.object(key: ""))
+        try push(isObject: true)
         skipBlanks()
         if current == UInt8(ascii: "}") { return }
         try key()
       case UInt8(ascii: "["):
-        try push(.array(index: 0))
+        try push(isObject: false)
         skipBlanks()
         if current == UInt8(ascii: "]") { return }
       case UInt8(ascii: "\""):
@@ -107,27 +143,18 @@ private struct JSONScanner {
   private mutating func nextElement() throws(Stop) -> Bool {
     while let frame = stack.last {
       skipBlanks()
-      guard let byte = current else {
-        throw Stop(message: "the file ends in the middle of the JSON text")
-      }
-      switch (frame, byte) {
-      case (.object, UInt8(ascii: "}")), (.array, UInt8(ascii: "]")):
+      switch current {
+      case nil: throw Stop(message: "the file ends in the middle of the JSON text")
+      case UInt8(ascii: "}") where frame.isObject, UInt8(ascii: "]") where !frame.isObject:
         position += 1
+        keys.removeLast(keys.count - frame.firstKey)
         stack.removeLast()
-      case (.object, UInt8(ascii: ",")):
+      case UInt8(ascii: ","):
         position += 1
         skipBlanks()
-        // The decoder allows a comma before the closing bracket; so does this.
-        if current == UInt8(ascii: "}") { continue }
-        try key()
+        if frame.isObject { try key() } else { stack[stack.count - 1].index += 1 }
         return true
-      case (.array(let index), UInt8(ascii: ",")):
-        position += 1
-        skipBlanks()
-        if current == UInt8(ascii: "]") { continue }
-        stack[stack.count - 1] = .array(index: index + 1)
-        return true
-      default:
+      case let byte:
         throw Stop(message: "expected a comma or the closing bracket, found \(shown(byte))")
       }
     }
@@ -138,46 +165,77 @@ private struct JSONScanner {
     guard current == UInt8(ascii: "\"") else {
       throw Stop(message: "expected a key in double quotes, found \(shown(current))")
     }
-    let text = try string()
+    let key = try string()
     skipBlanks()
     guard current == UInt8(ascii: ":") else {
-      throw Stop(message: "expected a colon after the key \(quoted(text)), found \(shown(current))")
+      throw Stop(
+        message: "expected a colon after the key \(quoted(text(key))), found \(shown(current))")
     }
     position += 1
-    stack[stack.count - 1] = .object(key: text)
+    stack[stack.count - 1].key = key
+    note(key)
   }
 
-  private mutating func push(_ frame: Frame) throws(Stop) {
+  /// Enters a key of the open object, or reports that it is there already.
+  private mutating func note(_ text: Range<Int>) {
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    for index in text { hash = (hash ^ UInt64(bytes[index])) &* 0x100_0000_01b3 }
+    let frame = stack.count - 1
+    let first = stack[frame].firstKey
+    var known: Int?
+    if keys.count - first <= Self.keysPerScanMax {
+      known = keys[first...].lastIndex { $0.hash == hash }
+    } else {
+      if stack[frame].indexOfHash.isEmpty {
+        for index in keys[first...].indices { stack[frame].indexOfHash[keys[index].hash] = index }
+      }
+      known = stack[frame].indexOfHash[hash]
+    }
+    if let known, bytes[keys[known].text].elementsEqual(bytes[text]) {
+      // From this key's first mention up to the key after it.
+      let next = known + 1 < keys.count ? keys[known + 1].text : text
+      repeatedKeys.append(
+        RepeatedKey(place: place, member: keys[known].text.lowerBound - 1..<next.lowerBound - 1))
+    }
+    keys.append(Key(hash: hash, text: text))
+    if !stack[frame].indexOfHash.isEmpty { stack[frame].indexOfHash[hash] = keys.count - 1 }
+  }
+
+  private mutating func push(isObject: Bool) throws(Stop) {
     guard stack.count < Self.depthMax else {
       throw Stop(message: "nested more than \(Self.depthMax) levels deep")
     }
-    stack.append(frame)
+    stack.append(Frame(isObject: isObject, firstKey: keys.count))
     position += 1
   }
 
-  private mutating func string() throws(Stop) -> String {
+  /// Reads a text; returns where it is between its quotes.
+  private mutating func string() throws(Stop) -> Range<Int> {
     let start = position + 1
     var end = start
+    var hasEscape = false
     while end < bytes.count, bytes[end] != UInt8(ascii: "\"") {
       if bytes[end] < 0x20 {
         position = end
         throw Stop(message: "a text holds a raw control character; write it as an escape")
       }
-      end += bytes[end] == UInt8(ascii: "\\") ? 2 : 1
+      let isEscape = bytes[end] == UInt8(ascii: "\\")
+      hasEscape = hasEscape || isEscape
+      end += isEscape ? 2 : 1
     }
     guard end < bytes.count else {
       throw Stop(message: "the text that starts here has no closing quote")
     }
-    if let escape = badEscape(in: bytes[start..<end]) {
+    if hasEscape, let escape = badEscape(in: bytes[start..<end]) {
       position = escape
       throw Stop(message: "a text holds an escape that JSON does not know")
     }
     position = end + 1
-    return String(decoding: bytes[start..<end], as: UTF8.self)
+    return start..<end
   }
 
   /// The index of a backslash that no known escape follows; halves of surrogate pairs count.
-  private func badEscape(in text: ArraySlice<UInt8>) -> Int? {
+  private func badEscape(in text: Slice<UnsafeBufferPointer<UInt8>>) -> Int? {
     var index = text.startIndex
     while let escape = text[index...].firstIndex(of: UInt8(ascii: "\\")) {
       let letter = text[(escape + 1)...].first ?? 0
@@ -200,7 +258,7 @@ private struct JSONScanner {
     return nil
   }
 
-  private func hexUnit(_ text: ArraySlice<UInt8>, at index: Int) -> UInt16? {
+  private func hexUnit(_ text: Slice<UnsafeBufferPointer<UInt8>>, at index: Int) -> UInt16? {
     guard index + 4 <= text.endIndex else { return nil }
     let digits = text[index..<index + 4]
     guard !digits.contains(UInt8(ascii: "+")), !digits.contains(UInt8(ascii: "-")) else {
@@ -215,15 +273,22 @@ private struct JSONScanner {
     while end < bytes.count, !isBlank(bytes[end]), !",:]}[{\"".utf8.contains(bytes[end]) {
       end += 1
     }
-    let text = String(decoding: bytes[position..<end], as: UTF8.self)
-    switch text {
-    case "true", "false", "null": break
-    case "NaN", "Infinity", "-Infinity":
+    let word = bytes[position..<end]
+    if word.elementsEqual("true".utf8) || word.elementsEqual("false".utf8)
+      || word.elementsEqual("null".utf8)
+    {
+      position = end
+      return
+    }
+    let text = String(decoding: word, as: UTF8.self)
+    if ["NaN", "Infinity", "-Infinity"].contains(text) {
       throw Stop(message: "\(text) is not a number in JSON", isNumber: true)
-    default:
-      guard isNumber(bytes[position..<end]) else {
-        throw Stop(message: "expected a JSON value, found \(quoted(text))")
-      }
+    }
+    guard isNumber(word) else {
+      throw Stop(message: "expected a JSON value, found \(quoted(text))")
+    }
+    // Only a long number or one with an exponent can be out of range.
+    if word.count > 18 || word.contains(where: { $0 | 0x20 == UInt8(ascii: "e") }) {
       guard let number = Double(text), number.isFinite else {
         throw Stop(message: "the number \(text.prefix(40)) is out of range", isNumber: true)
       }
@@ -231,7 +296,7 @@ private struct JSONScanner {
     position = end
   }
 
-  private func isNumber(_ text: ArraySlice<UInt8>) -> Bool {
+  private func isNumber(_ text: Slice<UnsafeBufferPointer<UInt8>>) -> Bool {
     var rest = text
     if rest.first == UInt8(ascii: "-") { rest.removeFirst() }
     let whole = rest.prefix { isDigit($0) }
@@ -260,6 +325,10 @@ private struct JSONScanner {
 
   private mutating func skipBlanks() {
     while position < bytes.count, isBlank(bytes[position]) { position += 1 }
+  }
+
+  private func text(_ range: Range<Int>) -> String {
+    String(decoding: bytes[range], as: UTF8.self)
   }
 
   private func shown(_ byte: UInt8?) -> String {

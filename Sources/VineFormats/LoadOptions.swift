@@ -26,7 +26,7 @@ package struct LoadOptions: Sendable {
   package var baseDirectory: String?
   /// The absolute directory in which vine-mpi was called.
   package var submitDirectory = "/"
-  /// The name of a task list's run and the request, limit and retries of each of its lines.
+  /// What each line of a task list asks for, its limit (0 is none) and its retries.
   package var taskListRequest = Request()
   package var taskListTimeoutMilliseconds: UInt32 = 0
   package var taskListRetries: UInt16 = 0

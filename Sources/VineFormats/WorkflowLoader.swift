@@ -31,10 +31,11 @@ package func loadWorkflow(
     switch format {
     case .native: return try loaded(NativeReader.read(document: bytes, base: base), format, options)
     case .jsonl: return try loaded(NativeReader.read(lines: bytes, base: base), format, options)
-    case .wfformat: return try loadRecorded(bytes, options)
-    case .tasklist:
-      throw ReadFailure("", "this format is not read yet")
+    case .wfformat: return try loadRecorded(bytes, path: path, base: base, options)
+    case .tasklist: return try loadTaskList(bytes, path: path, options)
     }
+  } catch let error as WorkflowError {
+    throw error
   } catch let failure as ReadFailure {
     throw failure.error(path: path)
   } catch {
@@ -56,14 +57,10 @@ package func guessFormat(path: String, bytes: Data) -> WorkflowFormat {
     ? .native : hasTopLevelKey("workflow", in: rest) ? .wfformat : .native
 }
 
-/// A native file in a mode that wants a recorded instance is refused; otherwise it is as read.
 private func loaded(
   _ reader: NativeReader, _ format: WorkflowFormat, _ options: LoadOptions
 ) throws(ReadFailure) -> LoadedWorkflow {
-  if options.mode == .replay {
-    throw ReadFailure(
-      "", "only a recorded WfFormat instance can be replayed; run this workflow without --replay")
-  }
+  try refuseReplay(options)
   var result = LoadedWorkflow(workflow: reader.workflow, format: format)
   result.warnings = reader.warnings.problems
   result.unsupported = reader.unsupported.problems
@@ -80,11 +77,31 @@ private func reason(for error: any Error) -> String {
 }
 
 /// A recorded instance cannot be run, only replayed; a WfBench specification can.
-private func loadRecorded(_ bytes: Data, _ options: LoadOptions) throws -> LoadedWorkflow {
+private func loadRecorded(
+  _ bytes: Data, path: String, base: String, _ options: LoadOptions
+) throws -> LoadedWorkflow {
   let reader = try WfFormatReader.read(document: bytes)
-  var result = LoadedWorkflow(
-    workflow: reader.recorded.simulationWorkflow(ideal: false), format: .wfformat)
+  let recorded = reader.recorded
+  let workflow =
+    options.mode == .run
+    ? try recorded.executableWorkflow(path: path, baseDirectory: base)
+    : recorded.simulationWorkflow(ideal: false)
+  var result = LoadedWorkflow(workflow: workflow, format: .wfformat)
   result.warnings = reader.warnings.problems
-  result.recorded = reader.recorded
+  result.recorded = recorded
   return result
+}
+
+private func loadTaskList(
+  _ bytes: Data, path: String, _ options: LoadOptions
+) throws(ReadFailure) -> LoadedWorkflow {
+  try refuseReplay(options)
+  let reader = try TaskListReader.read(list: bytes, path: path, options: options)
+  return LoadedWorkflow(workflow: reader.workflow, format: .tasklist)
+}
+
+private func refuseReplay(_ options: LoadOptions) throws(ReadFailure) {
+  guard options.mode == .replay else { return }
+  throw ReadFailure(
+    "", "only a recorded WfFormat instance can be replayed; run this workflow without --replay")
 }

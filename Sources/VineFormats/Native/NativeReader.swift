@@ -44,12 +44,14 @@ struct NativeReader {
   static func read(document: Data, base: String) throws -> NativeReader {
     let decoder = JSONDecoder()
     decoder.userInfo[.baseDirectory] = base
+    let repeated = try checkSyntax(of: document)
     var reader: NativeReader
     do {
       reader = try decoder.decode(NativeDocument.self, from: document).reader
     } catch {
-      throw failure(from: error, bytes: document)
+      throw failure(from: error)
     }
+    reader.note(repeated)
     try reader.finish()
     return reader
   }
@@ -70,6 +72,7 @@ struct NativeReader {
         reader.linePrefix = "line \(number): "
         reader.taskPosition = UInt32(clamping: number)
         do {
+          reader.note(try checkSyntax(of: line))
           let object = try decoder.decode(CapturedObject.self, from: Data(line)).object
           if isHeader {
             hasHeader = true
@@ -80,7 +83,7 @@ struct NativeReader {
             try reader.readLine(object)
           }
         } catch {
-          throw failure(from: error, bytes: Data(line)).prefixed(reader.linePrefix)
+          throw failure(from: error).prefixed(reader.linePrefix)
         }
       }
     }
@@ -88,6 +91,12 @@ struct NativeReader {
     guard hasHeader else { throw ReadFailure("", "the file is empty", isUnreadable: true) }
     try reader.finish()
     return reader
+  }
+
+  private mutating func note(_ repeated: [RepeatedKey]) {
+    for key in repeated {
+      problems.add(linePrefix + key.place, "this key stands twice in the same object")
+    }
   }
 
   /// Whether a line holds a file, judged by its first key.

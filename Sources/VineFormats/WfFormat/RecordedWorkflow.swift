@@ -97,8 +97,11 @@ extension RecordedWorkflow {
     var usesMemory = false
     var timeScale = 1.0
     var byteCount: (File) -> Int = { _ in 0 }
-    var location: (Int, File) -> String = { _, file in file.id }
-    /// Fills in what the task runs; gets the ids of its files in the order of inputs, outputs.
+    /// Where a file is on the shared file system; by its index, or for its version before, by the
+    /// index plus the number of files. And its name in the sandbox, nil for its id.
+    var location: (Int) -> String = { _ in "" }
+    var bindingName: (Int) -> String? = { _ in nil }
+    /// Fills in what a task runs.
     var command: (Int, Task, inout TaskDraft, inout Workflow) -> Void = { _, _, _, _ in }
   }
 
@@ -109,6 +112,7 @@ extension RecordedWorkflow {
     plan.usesCores = !ideal
     plan.usesMemory = !ideal
     plan.byteCount = { self.byteCount(of: $0, bytesScale: 1, byteCountMax: 1 << 53) }
+    plan.location = { self.files[$0 % self.files.count].id }
     plan.command = { _, task, draft, _ in
       draft.commandKind = .argv
       draft.command = [task.program ?? "true"]
@@ -127,7 +131,7 @@ extension RecordedWorkflow {
       let isTemp = !file.isSource && !file.isFinal
       let id = try? workflow.appendFile(
         id: file.id, kind: isTemp ? .temp : .path,
-        location: isTemp ? "" : plan.location(index, file),
+        location: isTemp ? "" : plan.location(index),
         byteCountHint: Int64(plan.byteCount(file)))
       ids.append(id ?? .none)
     }
@@ -139,13 +143,15 @@ extension RecordedWorkflow {
       draft.inputs = task.inputs.map { input in
         let file = files[input]
         let isOwn = file.producers == [index]
-        return BindingDraft(isOwn ? earlier(input, &workflow, plan) : ids[input])
+        return BindingDraft(
+          isOwn ? earlier(input, &workflow, plan) : ids[input],
+          name: plan.bindingName(isOwn ? files.count + input : input))
       }
       // Of several producers only the one that does not read the file counts as its maker; the
       // others update it in place, and their order is in the edges.
       draft.outputs = task.outputs.filter { output in
         !files[output].isUpdatedInPlace || !task.inputs.contains(output)
-      }.map { BindingDraft(ids[$0]) }
+      }.map { BindingDraft(ids[$0], name: plan.bindingName($0)) }
       plan.command(index, task, &draft, &workflow)
       _ = try? workflow.appendTask(draft)
     }
@@ -159,7 +165,7 @@ extension RecordedWorkflow {
     var id = "\(file.id) (before)"
     while workflow.fileID(named: id) != nil { id += "'" }
     let made = try? workflow.appendFile(
-      id: id, kind: .path, location: plan.location(files.count + index, file),
+      id: id, kind: .path, location: plan.location(files.count + index),
       byteCountHint: Int64(plan.byteCount(file)), isInternal: true)
     return made ?? .none
   }

@@ -27,10 +27,18 @@ struct WfFormatReader {
 
   static func read(document: Data) throws -> WfFormatReader {
     var reader: WfFormatReader
+    let repeated = try checkSyntax(of: document)
+    var document = document
+    // The last of several members with one key counts, as it does for the programs that write
+    // WfFormat; the decoder would take the first.
+    for key in repeated {
+      let start = document.startIndex
+      for index in key.member { document[start + index] = UInt8(ascii: " ") }
+    }
     do {
       reader = try JSONDecoder().decode(WfFormatDocument.self, from: document).reader
     } catch {
-      throw failure(from: error, bytes: document)
+      throw failure(from: error)
     }
     reader.checkStructure()
     if !reader.problems.isEmpty { throw ReadFailure(reader.problems) }
