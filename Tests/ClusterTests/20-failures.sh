@@ -1,0 +1,214 @@
+# Tasks that fail, fail again, never end, or do not make what they promise.
+
+# shellcheck shell=bash source=lib.sh
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+failing_task() {
+    cat >w.json <<'END'
+{"schema": "vine-workflow/1",
+ "files": {"never": {"temp": true}, "good.txt": {"path": "good.txt"}},
+ "tasks": [
+  {"id": "bad", "command": "echo the reason is here >&2; exit 7", "outputs": ["never"]},
+  {"id": "needs-bad", "command": "cat never", "inputs": ["never"]},
+  {"id": "good", "command": "sleep 0.3; echo fine > good.txt", "outputs": ["good.txt"]}]}
+END
+    vine "$1" 1 w.json
+    assert_file good.txt fine
+    assert_says "bad"
+    assert_says "(status|code|exit)[^0-9]*7"
+    assert_says "the reason is here"
+}
+test_failing_task_embedded() {
+    failing_task 0
+}
+test_failing_task_4_ranks() {
+    failing_task 4
+}
+
+test_killed_by_a_signal() {
+    cat >w.json <<'END'
+{"schema": "vine-workflow/1", "tasks": [{"id": "dies", "command": "kill -SEGV $$"}]}
+END
+    vine 2 1 w.json
+    assert_says "SIGSEGV|signal[^0-9]*11|[Ss]egmentation"
+}
+
+missing_output() {
+    cat >w.json <<'END'
+{"schema": "vine-workflow/1",
+ "files": {"x": {"path": "x"}, "y": {"path": "y"}},
+ "tasks": [{"id": "forgets", "command": "echo x > x", "outputs": ["x", "y"]}]}
+END
+    vine "$1" 1 w.json
+    assert_says "forgets"
+    assert_says "\by\b"
+    assert_absent y
+    assert_absent x
+}
+test_missing_output_embedded() {
+    missing_output 0
+}
+test_missing_output_3_ranks() {
+    missing_output 3
+}
+
+test_retries() {
+    cat >w.json <<END
+{"schema": "vine-workflow/1", "defaults": {"retries": 2},
+ "files": {"third": {"path": "third"}},
+ "tasks": [
+  {"id": "third-time", "command": "echo \$VINE_ATTEMPT >> $work/tries; test \$(wc -l < $work/tries) = 3 && echo ok > third", "outputs": ["third"]},
+  {"id": "once", "command": "echo x >> $work/once; false", "retries": 0},
+  {"id": "never", "command": "echo x >> $work/never; false"}]}
+END
+    vine 3 1 w.json
+    assert_file third ok
+    assert_equal 3 "$(wc -l <tries)" "tries"
+    assert_equal 3 "$(sort -u tries | wc -l)" "different VINE_ATTEMPT"
+    assert_equal 1 "$(wc -l <once)" "tries of once"
+    assert_equal 3 "$(wc -l <never)" "tries of never"
+}
+
+test_outputs_of_failed_attempts_do_not_appear() {
+    cat >w.json <<'END'
+{"schema": "vine-workflow/1", "files": {"x": {"path": "x"}},
+ "tasks": [{"id": "half", "command": "echo half > x; exit 1", "outputs": ["x"], "retries": 1}]}
+END
+    vine 2 1 w.json
+    assert_absent x
+}
+
+test_timeout_ends_the_task_and_its_children() {
+    cat >w.json <<'END'
+{"schema": "vine-workflow/1", "tasks": [
+  {"id": "slow", "timeout": 1, "command": "sh -c 'sleep 611 & sleep 612'"},
+  {"id": "away", "timeout": 1, "command": "setsid sleep 613 & sleep 614"},
+  {"id": "fine", "timeout": 60, "command": "true"}]}
+END
+    local begin=$SECONDS
+    vine 3 1 w.json
+    ((SECONDS - begin < 30)) || fail "took $((SECONDS - begin)) s"
+    assert_says "slow"
+    assert_says "[Tt]ime"
+    wait_for 3 none_left "sleep 61"
+}
+
+test_task_that_ignores_sigterm() {
+    cat >w.json <<'END'
+{"schema": "vine-workflow/1", "tasks": [
+  {"id": "deaf", "timeout": 1, "command": "trap '' TERM; while :; do sleep 0.1; done"}]}
+END
+    local begin=$SECONDS
+    vine 2 1 w.json
+    ((SECONDS - begin < 25)) || fail "took $((SECONDS - begin)) s"
+}
+
+daemons() {
+    cat >w.json <<'END'
+{"schema": "vine-workflow/1", "files": {"x": {"path": "x"}}, "tasks": [
+  {"id": "forks", "command": "sleep 621 & echo x > x", "outputs": ["x"]},
+  {"id": "daemon", "command": "setsid sh -c 'sleep 622 & sleep 623' > /dev/null 2>&1 < /dev/null & true"}]}
+END
+    local begin=$SECONDS
+    vine "$1" 0 w.json
+    assert_file x x
+    ((SECONDS - begin < 30)) || fail "took $((SECONDS - begin)) s"
+    wait_for 3 none_left "sleep 62"
+}
+test_daemons_embedded() {
+    daemons 0
+}
+test_daemons_3_ranks() {
+    daemons 3
+}
+
+test_command_not_found() {
+    cat >w.json <<'END'
+{"schema": "vine-workflow/1", "files": {"x": {"path": "x"}}, "tasks": [
+  {"id": "absent", "argv": ["no-such-program-anywhere"]},
+  {"id": "directory", "argv": ["/tmp"]},
+  {"id": "good", "command": "echo x > x", "outputs": ["x"]}]}
+END
+    vine 3 1 w.json
+    assert_file x x
+    assert_says "no-such-program-anywhere"
+    assert_says "absent"
+    assert_says "directory"
+    assert_says "[Nn]ot found|[Nn]o such file"
+}
+
+test_on_failure_stop() {
+    cat >w.json <<END
+{"schema": "vine-workflow/1", "defaults": {"cores": $cores}, "policy": {"on_failure": "stop", "order": "file"},
+ "tasks": [{"id": "bad", "command": "false", "priority": 9}
+$(for i in {1..20}; do printf ',{"id": "t%d", "command": "echo %d >> %s/ran; sleep 0.2"}' "$i" "$i" "$work"; done)
+]}
+END
+    vine 3 1 w.json
+    [[ ! -e ran ]] || (($(wc -l <ran) <= 2)) || fail "$(wc -l <ran) tasks ran after the failure"
+}
+
+test_on_failure_continue_is_the_default() {
+    cat >w.json <<END
+{"schema": "vine-workflow/1", "tasks": [{"id": "bad", "command": "false", "priority": 9}
+$(for i in {1..10}; do printf ',{"id": "t%d", "command": "echo %d >> %s/ran"}' "$i" "$i" "$work"; done)
+]}
+END
+    vine 3 1 w.json
+    assert_equal 10 "$(wc -l <ran)" "tasks run"
+}
+
+test_max_failures() {
+    cat >w.json <<END
+{"schema": "vine-workflow/1", "defaults": {"cores": $cores}, "policy": {"max_failures": 3, "order": "file"},
+ "tasks": [{"id": "t0", "command": "echo 0 >> $work/ran; exit 1"}
+$(for i in {1..30}; do printf ',{"id": "t%d", "command": "echo %d >> %s/ran; exit 1"}' "$i" "$i" "$work"; done)
+]}
+END
+    vine 3 1 w.json
+    (($(wc -l <ran) >= 3 && $(wc -l <ran) <= 6)) || fail "$(wc -l <ran) tasks ran"
+}
+
+more_cores() {
+    cat >w.json <<'END'
+{"schema": "vine-workflow/1", "files": {"x": {"path": "x"}, "y": {"temp": true}}, "tasks": [
+  {"id": "giant", "cores": 100000, "command": "echo > y", "outputs": ["y"]},
+  {"id": "fat", "memory": 1000000000, "command": "true"},
+  {"id": "after-giant", "inputs": ["y"], "command": "true"},
+  {"id": "good", "command": "sleep 1; echo x > x", "outputs": ["x"]}]}
+END
+    vine "$1" 1 w.json
+    assert_file x x
+    assert_says "giant"
+    assert_says "100000"
+    assert_says "fat"
+}
+test_more_cores_embedded() {
+    more_cores 0
+}
+test_more_cores_4_ranks() {
+    more_cores 4
+}
+
+test_a_gigabyte_of_stdout() {
+    cat >w.json <<'END'
+{"schema": "vine-workflow/1", "tasks": [
+  {"id": "loud", "command": "echo THE-HEAD; head -c 1000000000 /dev/zero | tr '\\0' 'x' | fold -w 99; echo THE-TAIL"}]}
+END
+    vine 2 0 w.json
+    (($(du -sm run | cut -f1) < 100)) || fail "the run directory has $(du -sm run | cut -f1) MB"
+    "$VINE_MPI" log run loud >log.txt 2>&1
+    grep -q THE-HEAD log.txt || fail "no head"
+    grep -q THE-TAIL log.txt || fail "no tail"
+    grep -qE 'dropped|left out|omitted|truncated' log.txt || fail "no line about what was dropped"
+    rm log.txt
+}
+
+test_output_that_is_not_text() {
+    cat >w.json <<'END'
+{"schema": "vine-workflow/1", "tasks": [
+  {"id": "binary", "command": "head -c 3000 /dev/urandom; head -c 3000 /dev/urandom >&2; exit 3"}]}
+END
+    vine 2 1 w.json
+    assert_says "binary"
+}

@@ -1,0 +1,107 @@
+# shellcheck shell=bash
+# Helpers of the whole-run tests; sourced by each test file.
+#
+# A test is a function. It fails by `fail`, by an assert_*, or by any command
+# that fails (set -e), and is skipped by `skip`.
+set -Eeuo pipefail
+trap 'echo "failed: $BASH_COMMAND (${BASH_SOURCE[0]##*/}:$LINENO)"' ERR
+umask 022
+
+tests=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck disable=SC2034  # for the test files
+root=$(cd "$tests/../.." && pwd)
+work=${TEST_WORK:?lib.sh is sourced by run}
+# shellcheck disable=SC2034  # likewise
+cores=$(nproc)
+
+fail() { echo "FAILED: $*"; exit 1; }
+skip() { echo "SKIP: $*"; exit 77; }
+need() { # PROGRAM...: or the test is skipped
+    local program
+    for program; do command -v "$program" >/dev/null || skip "no $program here"; done
+}
+need_root() { [[ $(id -u) == 0 ]] || skip "needs root"; }
+
+assert_equal() { # EXPECTED ACTUAL [WHAT]
+    [[ $1 == "$2" ]] || fail "${3:-value}: expected '$1', found '$2'"
+}
+assert_file() { # FILE CONTENTS (without the last newline)
+    [[ -f $1 ]] || fail "no file $1"
+    assert_equal "$2" "$(<"$1")" "$1"
+}
+assert_same() { cmp -- "$1" "$2" || fail "$1 and $2 differ"; }
+assert_absent() { [[ ! -e $1 && ! -L $1 ]] || fail "$1 is there"; }
+# What the last run said (both streams), as an extended regular expression.
+assert_says() { grep -qE -- "$1" said || { tail -n 40 said; fail "the output does not say: $1"; }; }
+assert_silent_about() { ! grep -qE -- "$1" said || { grep -E -- "$1" said | head; fail "the output says: $1"; }; }
+
+# vine HOW STATUS ARGUMENT...: runs vine-mpi with them and compares the status.
+# HOW is 0 for embedded (no mpirun), a number of ranks, or hosts:H:K for K ranks
+# on each of H emulated hosts ("hosts" of this test, see up_hosts). Unless given,
+# --run-dir is ./run and --scratch ./scratch. The output goes to ./said. The status
+# is that of RUN/outcome where there is one: mpirun's own is not reliable.
+vine() {
+    local how=$1 expected=$2 status=0 dir=run first=$3 last=()
+    shift 2
+    case $first in
+        check | simulate | log) dir= ;;
+        *)
+            if [[ " $* " == *" --run-dir "* ]]; then
+                dir=$(printf '%s\n' "$@" | sed -n '/^--run-dir$/{n;p;}')
+            else
+                last+=(--run-dir run)
+            fi
+            if [[ " $* " != *" --scratch "* && $how != hosts* ]]; then
+                mkdir -p scratch
+                last+=(--scratch "$PWD/scratch")
+            fi ;;
+    esac
+    echo "+ ($how) vine-mpi $* ${last[*]}"
+    launch "$how" "$@" "${last[@]}" >said 2>&1 || status=$?
+    if [[ -n $dir && -e $dir/outcome ]]; then status=$(outcome "$dir"); fi
+    [[ $status == "$expected" ]] || { tail -n 40 said; fail "exit status $status, expected $expected"; }
+}
+
+launch() { # HOW ARGUMENT...
+    local how=$1
+    shift
+    case $how in
+        0) "$VINE_MPI" "$@" ;;
+        hosts:*)
+            local shape=${how#hosts:}
+            "$tests/TestBed/hosts" run "${shape#*:}" -- "$VINE_MPI" "$@" ;;
+        *) mpirun -n "$how" "$VINE_MPI" "$@" ;;
+    esac
+}
+
+outcome() { sed -n 's/.*"status"[^0-9]*\([0-9][0-9]*\).*/\1/p' "$1/outcome"; }
+
+up_hosts() { # COUNT: emulated hosts that share $work, or the test is skipped
+    export TESTBED_NAME="t${VINE_TEST_MARK%%-*}"
+    local why
+    if ! why=$("$tests/TestBed/hosts" check 2>&1); then skip "$why"; fi
+    "$tests/TestBed/hosts" down
+    "$tests/TestBed/hosts" up "$1" --share "$work" --share "$root" \
+        --share "$(dirname "$VINE_MPI")" --share "${VINE_SHARED:-$root}"
+    trap '"$tests/TestBed/hosts" down' EXIT
+}
+
+wait_for() { # SECONDS CONDITION...
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        ((SECONDS < end)) || fail "not within time: $*"
+        sleep 0.05
+    done
+}
+
+# processes TEXT: how many processes of this test have TEXT in their command line.
+processes() {
+    local pid line count=0
+    while read -r pid; do
+        line=$(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline") || continue
+        [[ $line != *"$1"* ]] || count=$((count + 1))
+    done < <(grep -slFz "VINE_TEST_MARK=$VINE_TEST_MARK" /proc/[0-9]*/environ | cut -d/ -f3)
+    echo "$count"
+}
+none_left() { [[ $(processes "$1") == 0 ]]; }
