@@ -36,7 +36,9 @@ let package = Package(
     .systemLibrary(name: "CHwloc", pkgConfig: "hwloc", providers: [.apt(["libhwloc-dev"])]),
     .target(name: "CLinux"),
     .target(name: "VineCore", dependencies: [heap, deque], swiftSettings: strict),
-    .target(name: "VineFormats", dependencies: ["VineCore"], swiftSettings: strict),
+    .target(name: "VineReplayContent", dependencies: [crypto], swiftSettings: strict),
+    .target(
+      name: "VineFormats", dependencies: ["VineCore", "VineReplayContent"], swiftSettings: strict),
     .target(
       name: "VineRuntime",
       dependencies: ["VineCore", "CMPI", "CHwloc", "CLinux", crypto, deque, logging],
@@ -46,10 +48,13 @@ let package = Package(
       name: "vine-mpi",
       dependencies: ["VineFormats", "VineRuntime", "VineSimulator", "VineCore", arguments],
       swiftSettings: strict),
-    .executableTarget(name: "vine-replay", dependencies: [crypto], swiftSettings: strict),
+    .executableTarget(
+      name: "vine-replay", dependencies: ["VineReplayContent"], swiftSettings: strict),
     .testTarget(name: "VineCoreTests", dependencies: ["VineCore"], swiftSettings: strict),
     .testTarget(
-      name: "VineFormatsTests", dependencies: ["VineFormats", "VineCore"], swiftSettings: strict),
+      name: "VineFormatsTests",
+      dependencies: ["VineFormats", "VineCore", "VineReplayContent", crypto],
+      exclude: ["Fixtures"], swiftSettings: strict),
     .testTarget(
       name: "VineRuntimeTests", dependencies: ["VineRuntime", "VineCore"], swiftSettings: strict),
     .testTarget(

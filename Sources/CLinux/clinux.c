@@ -1,2 +1,291 @@
+#define _GNU_SOURCE
 #include "clinux.h"
-void clinux_placeholder(void) {}
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+// ---- Starting a process ------------------------------------------------------------------------
+
+struct child {
+  const struct clinux_spawn *request;
+  char **shell_argv;  // room for a script without an interpreter line
+  pid_t parent;
+  volatile int error;
+};
+
+// Runs on the child's side of the vfork: only async-signal-safe calls.
+static void child_exec(struct child *child, const char *file) {
+  const struct clinux_spawn *request = child->request;
+  // A program that another process still has open for writing is tried again for 100 ms: a
+  // sibling's vfork may hold the descriptor of a file just copied.
+  for (int tries = 0; tries < 20; tries++) {
+    execve(file, request->argv, request->envp);
+    if (errno != ETXTBSY) break;
+    struct timespec pause = {0, 5 * 1000 * 1000};
+    nanosleep(&pause, NULL);
+  }
+  if (errno == ENOEXEC) {  // as execvp(3): a script without "#!" is the shell's
+    child->shell_argv[0] = (char *)"/bin/sh";
+    child->shell_argv[1] = (char *)file;
+    execve("/bin/sh", child->shell_argv, request->envp);
+  }
+}
+
+static void child_search(struct child *child) {
+  const char *name = child->request->program;
+  if (strchr(name, '/')) {
+    child_exec(child, name);
+    return;
+  }
+  size_t name_length = strlen(name);
+  const char *path = child->request->path ? child->request->path : "/usr/local/bin:/usr/bin:/bin";
+  int seen = ENOENT;
+  char file[PATH_MAX];
+  if (name_length == 0) {
+    errno = ENOENT;
+    return;
+  }
+  for (;;) {
+    const char *end = strchr(path, ':');
+    size_t length = end ? (size_t)(end - path) : strlen(path);
+    if (length + name_length + 2 <= sizeof file) {
+      memcpy(file, path, length);
+      if (length > 0) file[length++] = '/';  // an empty entry is the working directory
+      memcpy(file + length, name, name_length + 1);
+      child_exec(child, file);
+      if (errno != ENOENT && errno != ENOTDIR && errno != EACCES) return;
+      if (errno == EACCES) seen = EACCES;
+    }
+    if (!end) break;
+    path = end + 1;
+  }
+  errno = seen;
+}
+
+static int child_main(void *argument) {
+  struct child *child = argument;
+  const struct clinux_spawn *request = child->request;
+  setpgid(0, 0);
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != child->parent) _exit(127);  // it died before the line above
+  if (request->cpus && request->cpu_words > 0)
+    syscall(SYS_sched_setaffinity, 0, request->cpu_words * 8, request->cpus);
+  umask(request->umask);
+  signal(SIGPIPE, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  if (fchdir(request->directory) != 0) goto failed;
+  if (dup2(request->input, 0) < 0 || dup2(request->output, 1) < 0 || dup2(request->error, 2) < 0)
+    goto failed;
+  child_search(child);
+failed:
+  child->error = errno ? errno : EIO;
+  _exit(127);
+}
+
+int clinux_spawn(const struct clinux_spawn *request) {
+  static void *stack;
+  enum { stack_size = 64 * 1024 + PATH_MAX };
+  if (!stack) {
+    stack = mmap(NULL, stack_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (stack == MAP_FAILED) {
+      stack = NULL;
+      return -ENOMEM;
+    }
+  }
+  size_t count = 0;
+  while (request->argv[count]) count++;
+  char **shell_argv = malloc((count + 2) * sizeof *shell_argv);
+  if (!shell_argv) return -ENOMEM;
+  for (size_t i = 1; i <= count; i++) shell_argv[i + 1] = request->argv[i];
+  struct child child = {request, shell_argv, getpid(), 0};
+  // No handler of ours may run on the child's side, where it would act on our memory.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, &before);
+  pid_t pid = clone(child_main, (char *)stack + stack_size, CLONE_VM | CLONE_VFORK | SIGCHLD, &child);
+  int error = pid < 0 ? errno : child.error;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  free(shell_argv);
+  if (pid > 0 && error) {
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {}
+  }
+  return error ? -error : pid;
+}
+
+// ---- This process ------------------------------------------------------------------------------
+
+int clinux_become_subreaper(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0 ? 0 : -errno; }
+int clinux_set_timer_slack(unsigned long nanoseconds) {
+  return prctl(PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0) == 0 ? 0 : -errno;
+}
+
+static void to_set(uint64_t signals, sigset_t *set) {
+  sigemptyset(set);
+  for (int n = 1; n <= 64; n++)
+    if (signals & 1ULL << (n - 1)) sigaddset(set, n);
+}
+
+int clinux_signal_descriptor(uint64_t signals) {
+  sigset_t set;
+  to_set(signals, &set);
+  int error = pthread_sigmask(SIG_BLOCK, &set, NULL);
+  if (error) return -error;
+  int descriptor = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+  return descriptor < 0 ? -errno : descriptor;
+}
+
+int clinux_next_signal(int descriptor, int *sender) {
+  struct signalfd_siginfo info;
+  ssize_t count = read(descriptor, &info, sizeof info);
+  if (count != sizeof info) return 0;
+  *sender = (int)info.ssi_pid;
+  return (int)info.ssi_signo;
+}
+
+int clinux_unblock_signals(uint64_t signals) {
+  sigset_t set;
+  to_set(signals, &set);
+  return -pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+int clinux_reap(struct clinux_exit *result) {
+  struct rusage usage;
+  int status;
+  pid_t pid = wait4(-1, &status, WNOHANG, &usage);
+  if (pid <= 0) return 0;
+  result->pid = pid;
+  result->is_signaled = WIFSIGNALED(status);
+  result->status = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
+  result->cpu_microseconds = (int64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000 +
+                             usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+  result->max_resident_kb = usage.ru_maxrss;
+  return 1;
+}
+
+int clinux_wait_readable(int descriptor, int64_t nanoseconds) {
+  struct pollfd entry = {descriptor, POLLIN, 0};
+  struct timespec timeout = {nanoseconds / 1000000000, nanoseconds % 1000000000};
+  int count = ppoll(&entry, 1, &timeout, NULL);
+  return count < 0 ? (errno == EINTR ? 0 : -errno) : count;
+}
+
+// ---- Files -------------------------------------------------------------------------------------
+
+int clinux_exchange(const char *one, const char *other) {
+  return syscall(SYS_renameat2, AT_FDCWD, one, AT_FDCWD, other, 2 /* RENAME_EXCHANGE */) == 0 ? 0 : -errno;
+}
+
+// read(2) and write(2), where the kernel cannot copy between these two file systems.
+static int64_t copy_by_hand(int from, int to, int64_t count) {
+  enum { room = 1 << 20 };
+  char *buffer = malloc(room);
+  if (!buffer) return -ENOMEM;
+  int64_t done = 0;
+  while (done < count) {
+    ssize_t got = read(from, buffer, count - done < room ? (size_t)(count - done) : room);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) {
+      if (got < 0) done = -errno;
+      break;
+    }
+    for (ssize_t put = 0; put < got;) {
+      ssize_t n = write(to, buffer + put, (size_t)(got - put));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) {
+        free(buffer);
+        return -errno;
+      }
+      put += n;
+    }
+    done += got;
+  }
+  free(buffer);
+  return done;
+}
+
+int64_t clinux_copy(int from, int to, int64_t count) {
+  int64_t done = 0;
+  while (done < count) {
+    int64_t rest = count - done;
+    ssize_t n = copy_file_range(from, NULL, to, NULL, rest < (1 << 30) ? (size_t)rest : 1 << 30, 0);
+    if (n > 0) {
+      done += n;
+      continue;
+    }
+    if (n == 0) {
+      // Some file systems report 0 for files they cannot splice (proc, some FUSE); read to be sure.
+      int64_t more = copy_by_hand(from, to, rest);
+      return more < 0 ? more : done + more;
+    }
+    if (errno == EINTR) continue;
+    if (errno == EXDEV || errno == ENOSYS || errno == EINVAL || errno == EOPNOTSUPP || errno == EPERM) {
+      int64_t more = copy_by_hand(from, to, rest);
+      return more < 0 ? more : done + more;
+    }
+    return -errno;
+  }
+  return done;
+}
+
+int clinux_is_empty(int descriptor) {
+  char buffer[512];
+  if (lseek(descriptor, 0, SEEK_SET) < 0) return -errno;
+  for (;;) {
+    long count = syscall(SYS_getdents64, descriptor, buffer, sizeof buffer);
+    if (count < 0) return -errno;
+    if (count == 0) return 1;
+    for (long at = 0; at < count;) {
+      // struct linux_dirent64: inode, offset, length (u16 at 16), type, name (at 19).
+      unsigned short length;
+      memcpy(&length, buffer + at + 16, sizeof length);
+      const char *name = buffer + at + 19;
+      if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0) return 0;
+      at += length;
+    }
+  }
+}
+
+int64_t clinux_file_system(const char *path) {
+  struct statfs info;
+  return statfs(path, &info) == 0 ? (int64_t)(uint64_t)info.f_type & 0xFFFFFFFF : -errno;
+}
+
+int clinux_affinity(uint64_t *cpus, size_t words) {
+  long bytes = syscall(SYS_sched_getaffinity, 0, words * 8, cpus);
+  return bytes < 0 ? -errno : (int)(bytes / 8);
+}
+int clinux_set_affinity(const uint64_t *cpus, size_t words) {
+  return syscall(SYS_sched_setaffinity, 0, words * 8, cpus) == 0 ? 0 : -errno;
+}
+
+int clinux_open_at(int directory, const char *name, int flags, mode_t mode) {
+  int descriptor = openat(directory, name, flags | O_CLOEXEC, mode);
+  return descriptor < 0 ? -errno : descriptor;
+}
+int clinux_pipe(int ends[2]) {
+  if (pipe2(ends, O_CLOEXEC) != 0) return -errno;
+  int flags = fcntl(ends[0], F_GETFL);
+  return flags >= 0 && fcntl(ends[0], F_SETFL, flags | O_NONBLOCK) == 0 ? 0 : -errno;
+}

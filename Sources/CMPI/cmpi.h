@@ -1,1 +1,97 @@
+// What Swift cannot see of MPI: its handles are macros, and their types differ between libraries
+// (pointers in Open MPI, integers in MPICH). One-member structs hide that; calls return MPI's
+// error code. MPI 3.1 is the floor.
+#ifndef CMPI_H
+#define CMPI_H
+
 #include <mpi.h>
+#include <stdlib.h>
+
+typedef struct { MPI_Comm handle; } cmpi_comm;
+typedef struct { MPI_Request handle; } cmpi_request;
+
+static inline int cmpi_success(void) { return MPI_SUCCESS; }
+static inline cmpi_comm cmpi_world(void) { return (cmpi_comm){MPI_COMM_WORLD}; }
+static inline cmpi_request cmpi_request_null(void) { return (cmpi_request){MPI_REQUEST_NULL}; }
+static inline int cmpi_is_initialized(void) { int flag = 0; MPI_Initialized(&flag); return flag; }
+
+// Only the loop thread of a rank calls MPI (MPI_THREAD_FUNNELED, MPI 3.1 section 12.4).
+static inline int cmpi_init(void) {
+  int provided = 0;
+  return MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+}
+static inline int cmpi_finalize(void) { return MPI_Finalize(); }
+
+static inline int cmpi_rank(cmpi_comm comm) { int rank = -1; MPI_Comm_rank(comm.handle, &rank); return rank; }
+static inline int cmpi_size(cmpi_comm comm) { int size = 0; MPI_Comm_size(comm.handle, &size); return size; }
+
+// An error is an event for us, never the end of the job.
+static inline int cmpi_return_errors(cmpi_comm comm) {
+  return MPI_Comm_set_errhandler(comm.handle, MPI_ERRORS_RETURN);
+}
+static inline int cmpi_dup(cmpi_comm comm, cmpi_comm *copy) { return MPI_Comm_dup(comm.handle, &copy->handle); }
+
+// The ranks of `comm` that share memory with the caller, ascending; `ranks` has room for `room`.
+static inline int cmpi_ranks_of_node(cmpi_comm comm, int *ranks, int room, int *count) {
+  MPI_Comm node;
+  int code = MPI_Comm_split_type(comm.handle, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+  if (code != MPI_SUCCESS) return code;
+  MPI_Group here, all;
+  MPI_Comm_group(node, &here);
+  MPI_Comm_group(comm.handle, &all);
+  int size = 0;
+  MPI_Comm_size(node, &size);
+  *count = size < room ? size : room;
+  int *local = malloc(sizeof(int) * (size_t)size);
+  if (!local) return MPI_ERR_NO_MEM;
+  for (int i = 0; i < size; i++) local[i] = i;
+  code = MPI_Group_translate_ranks(here, *count, local, all, ranks);
+  free(local);
+  MPI_Group_free(&here);
+  MPI_Group_free(&all);
+  MPI_Comm_free(&node);
+  return code;
+}
+
+// `source` -1 receives from anybody.
+static inline int cmpi_irecv(void *buffer, int count, int source, int tag, cmpi_comm comm, cmpi_request *request) {
+  return MPI_Irecv(buffer, count, MPI_BYTE, source < 0 ? MPI_ANY_SOURCE : source, tag, comm.handle, &request->handle);
+}
+static inline int cmpi_isend(const void *buffer, int count, int destination, int tag, cmpi_comm comm, cmpi_request *request) {
+  return MPI_Isend(buffer, count, MPI_BYTE, destination, tag, comm.handle, &request->handle);
+}
+// `flag` tells whether it completed; then `source` and `count` say what came.
+static inline int cmpi_test(cmpi_request *request, int *flag, int *source, int *count) {
+  MPI_Status status;
+  int code = MPI_Test(&request->handle, flag, &status);
+  if (code == MPI_SUCCESS && *flag) {
+    *source = status.MPI_SOURCE;
+    MPI_Get_count(&status, MPI_BYTE, count);
+  }
+  return code;
+}
+// Gives up a receive that nothing will match.
+static inline void cmpi_abandon(cmpi_request *request) {
+  MPI_Cancel(&request->handle);
+  MPI_Request_free(&request->handle);
+}
+static inline int cmpi_tag_max(cmpi_comm comm) {
+  void *value = NULL;
+  int flag = 0;
+  MPI_Comm_get_attr(comm.handle, MPI_TAG_UB, &value, &flag);
+  return flag && value ? *(int *)value : 32767;  // the least that MPI 3.1 section 8.1.2 allows
+}
+// Text of an error code; `text` has room for `cmpi_error_room()` bytes.
+static inline int cmpi_error_room(void) { return MPI_MAX_ERROR_STRING; }
+static inline void cmpi_error_text(int code, char *text) {
+  int length = 0;
+  MPI_Error_string(code, text, &length);
+  text[length < MPI_MAX_ERROR_STRING ? length : MPI_MAX_ERROR_STRING - 1] = 0;
+}
+static inline int cmpi_library_room(void) { return MPI_MAX_LIBRARY_VERSION_STRING; }
+static inline void cmpi_library_version(char *text) {
+  int length = 0;
+  MPI_Get_library_version(text, &length);
+}
+
+#endif

@@ -1,1 +1,3 @@
-print("vine-mpi")
+import ArgumentParser
+
+SimulateCommand.main(Array(CommandLine.arguments.dropFirst(2)))

@@ -1,1 +1,79 @@
-void clinux_placeholder(void);
+// Linux calls that glibc wraps badly for us or that must run between vfork and exec. Every call
+// returns a result >= 0, or -errno.
+#ifndef CLINUX_H
+#define CLINUX_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <semaphore.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/types.h>
+
+struct clinux_spawn {
+  const char *program;         // with a slash, or a name searched in `path`
+  const char *path;            // the PATH of the new process; NULL: the system's default
+  char *const *argv;           // NULL-ended
+  char *const *envp;           // NULL-ended
+  int directory;               // descriptor of the working directory
+  int input, output, error;    // become descriptors 0, 1, 2
+  const uint64_t *cpus;        // operating system indices as bits; NULL: not bound
+  size_t cpu_words;
+  mode_t umask;
+};
+
+// Starts a process in a group of its own that dies with this thread. Does not copy page tables
+// (CLONE_VM | CLONE_VFORK), so its cost does not grow with the caller's heap. Returns the process
+// id, or -errno of the first step that failed, execve(2) included; then no process is left.
+// Calls must not overlap: one thread per process spawns.
+int clinux_spawn(const struct clinux_spawn *request);
+
+// This process inherits the orphans of its descendants (prctl(2), PR_SET_CHILD_SUBREAPER).
+int clinux_become_subreaper(void);
+// Wakes up to 1 us instead of 50 us late (prctl(2), PR_SET_TIMERSLACK).
+int clinux_set_timer_slack(unsigned long nanoseconds);
+
+// A descriptor that reports the signals of the bitmask `signals` (bit n-1 is signal n), which get
+// blocked in this thread and in all started later.
+int clinux_signal_descriptor(uint64_t signals);
+// The next signal that waits in such a descriptor, with its sender; 0 when there is none.
+int clinux_next_signal(int descriptor, int *sender);
+int clinux_unblock_signals(uint64_t signals);
+
+struct clinux_exit {
+  pid_t pid;
+  int is_signaled;             // whether `status` is a signal or an exit status
+  int status;
+  int64_t cpu_microseconds;
+  int64_t max_resident_kb;
+};
+// Reaps one child that has ended: 1 and `result`, or 0 when none has.
+int clinux_reap(struct clinux_exit *result);
+
+// Waits up to `nanoseconds` for `descriptor` to become readable.
+int clinux_wait_readable(int descriptor, int64_t nanoseconds);
+
+// Atomically exchanges two paths (renameat2(2), RENAME_EXCHANGE).
+int clinux_exchange(const char *one, const char *other);
+// Copies `count` bytes between descriptors at their own offsets, by reflink or in the kernel where
+// possible. Returns the bytes copied, less than `count` only at the end of the input.
+int64_t clinux_copy(int from, int to, int64_t count);
+
+// CRC-32C (Castagnoli) of `count` bytes, continuing from `crc` (0 at first).
+uint32_t clinux_crc32c(uint32_t crc, const void *bytes, size_t count);
+
+// Whether the directory behind `descriptor` has no entries: 1, 0 or -errno.
+int clinux_is_empty(int descriptor);
+// Magic number of the file system of `path` (statfs(2)).
+int64_t clinux_file_system(const char *path);
+// The processing units this process may run on, as bits; returns the number of words used.
+int clinux_affinity(uint64_t *cpus, size_t words);
+int clinux_set_affinity(const uint64_t *cpus, size_t words);
+
+// Variadic in C, so out of reach for Swift.
+int clinux_open_at(int directory, const char *name, int flags, mode_t mode);
+// A pipe closed at exec, whose read end does not block.
+int clinux_pipe(int ends[2]);
+
+#endif

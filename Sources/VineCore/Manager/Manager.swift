@@ -90,8 +90,19 @@ package struct Manager: ~Copyable {
   package func grant(of allocation: AllocationID) -> Grant {
     allocations[allocation.rawValue].grant
   }
+  package func node(of allocation: AllocationID) -> NodeID {
+    allocations[allocation.rawValue].node
+  }
   package func topology(of node: NodeID) -> Topology { nodes[node].topology }
   package func node(of worker: WorkerID) -> NodeID { nodeOfWorker[worker.index] }
+  /// Calls `body` for each file on a node that attempts of that node could link now.
+  package func forEachReadyReplica(_ body: (FileID, NodeID) -> Void) {
+    for file in workflow.files.ids {
+      for replica in replicas.replicas(of: file) where replicas[replica].state == .ready {
+        body(file, replicas[replica].node)
+      }
+    }
+  }
 
   // MARK: Registration
 
@@ -180,7 +191,6 @@ package struct Manager: ~Copyable {
       satisfySuccessors(of: attempt.task, at: now)
       dropUnusedOutputs(of: attempt.task, effects: &effects)
     } else {
-      dropOutputs(of: attempt.task, on: node, effects: &effects)
       unpinInputs(of: attempt.task, on: node, effects: &effects)
       attemptFailed(attempt, completion.ending, at: now, effects: &effects)
     }

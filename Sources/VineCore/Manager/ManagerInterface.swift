@@ -72,4 +72,5 @@ package struct Progress: Equatable, Sendable {
   package var activeCount = 0
   package var transferCount = 0
   package var publishCount = 0
+  package init() {}
 }

@@ -219,18 +219,6 @@ extension Manager {
     replicas.remove(replica)
   }
 
-  /// A failed attempt leaves nothing behind.
-  mutating func dropOutputs(of task: TaskID, on node: NodeID, effects: inout [ManagerEffect]) {
-    guard needsStaging(task) else { return }
-    for output in workflow.outputs(of: task) {
-      guard let replica = replicas.find(output.file, on: node),
-        replicas[replica].state == .ready, replicas[replica].pinCount == 0
-      else { continue }
-      effects.append(.send(.unlink(output.file), to: nodes[node].agent))
-      replicas.remove(replica)
-    }
-  }
-
   // MARK: Outputs
 
   /// Each output with a path is written to the shared file system once, from where it was made.

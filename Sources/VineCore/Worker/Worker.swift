@@ -58,6 +58,14 @@ private struct RunningAttempt {
   /// When the next signal is due.
   var deadline: Instant?
   var usage = Completion(.succeeded)
+  /// What lies in the cache so far. Told to the manager when all is there, else removed here: by
+  /// the time a manager could order that, a further attempt may have made the file anew.
+  var outputs: [Output] = []
+}
+
+private struct Output {
+  var file: FileID
+  var byteCount: Int64
 }
 
 package struct Worker: ~Copyable {
@@ -89,8 +97,9 @@ package struct Worker: ~Copyable {
       finish(attempt, ending, at: now, effects: &effects)
     case .exited(let attempt, let status, let usage):
       onExited(attempt, status, usage, effects: &effects)
-    case .outputReady(_, let file, let byteCount):
-      effects.append(.send(.replicaReady(file, byteCount: byteCount)))
+    case .outputReady(let attempt, let file, let byteCount):
+      guard attempts[attempt.task]?.attempt == attempt else { return }
+      attempts[attempt.task]?.outputs.append(Output(file: file, byteCount: byteCount))
     case .settled(let attempt, let ending):
       onSettled(attempt, ending, at: now, effects: &effects)
     case .transferred(let transfer, let byteCount, let error):
@@ -204,6 +213,11 @@ package struct Worker: ~Copyable {
     else { return }
     // A failed command stays the reason, whatever else was found on the way out.
     let final = row.usage.ending == .succeeded ? ending : row.usage.ending
+    for output in row.outputs {
+      effects.append(
+        final == .succeeded
+          ? .send(.replicaReady(output.file, byteCount: output.byteCount)) : .unlink(output.file))
+    }
     finish(attempt, final, at: now, effects: &effects)
   }
 

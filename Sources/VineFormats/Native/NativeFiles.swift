@@ -1,0 +1,223 @@
+// `files` of a native description.
+
+import FoundationEssentials
+import VineCore
+
+extension NativeReader {
+  private static let sourceKeys = [
+    "path", "url", "buffer", "buffer64", "temp", "mini_task", "untar",
+  ]
+  private static let fileKeys =
+    sourceKeys + ["directory", "cache", "size", "sha256", "pack"]
+
+  mutating func readFiles(of object: JSONObject) throws {
+    guard object.contains("files") else { return }
+    let members = try object.nestedContainer(keyedBy: AnyKey.self, forKey: "files")
+    let keys = members.allKeys.map(\.stringValue).sorted()
+    workflow.reserveCapacity(tasks: 0, files: keys.count)
+    // Files that are made from other files come last, when those are known.
+    var derived: [(String, JSONObject)] = []
+    for key in keys {
+      let file = try members.nestedContainer(keyedBy: AnyKey.self, forKey: AnyKey(key))
+      if file.contains("mini_task") || file.contains("untar") {
+        derived.append((key, file))
+      } else {
+        try readFile(key, file, extraKeys: [])
+      }
+    }
+    for (key, file) in derived { try readFile(key, file, extraKeys: []) }
+  }
+
+  mutating func readFile(_ id: String, _ object: JSONObject, extraKeys: [String]) throws {
+    checkKeys(of: object, known: Self.fileKeys + extraKeys, kind: "a file")
+    guard !id.isEmpty, isUsable(id) else {
+      problems.add(at(object), id.isEmpty ? "the id of a file is empty" : problem(with: id))
+      return
+    }
+    let sources = Self.sourceKeys.filter { object.contains(AnyKey($0)) }
+    guard sources.count == 1 else {
+      problems.add(
+        at(object),
+        sources.isEmpty
+          ? "a file needs one of \(Self.sourceKeys.joined(separator: ", "))"
+          : "a file has only one of \(sources.joined(separator: " and "))")
+      return
+    }
+    let isDirectory = try flag(object, "directory") ?? false
+    let size = try integer(object, "size", in: 0...(1 << 53))
+    let lifetime = try lifetime(object)
+    try checkDigest(object)
+    let content = try content(object, source: sources[0])
+    if isDirectory && sources[0].hasPrefix("buffer") {
+      problems.add(at(object, "directory"), "a buffer is a file, not a directory")
+    }
+    if try flag(object, "pack") ?? false {
+      let isArchive = content.bytes.suffix(4).elementsEqual(".tar".utf8)
+      if sources[0] != "path" || !isArchive {
+        problems.add(at(object, "pack"), "only a `path` that ends in .tar can be packed")
+      }
+      notYet(at(object, "pack"), "`pack`")
+    }
+    append(
+      id, content: content, isDirectory: isDirectory, size: size, lifetime: lifetime,
+      object: object)
+    switch sources[0] {
+    case "url": madeFiles[workflow.fileID(named: id) ?? .none] = "url"
+    case "untar", "mini_task": try readDerivation(of: id, object, kind: sources[0])
+    default: break
+    }
+  }
+
+  private mutating func append(
+    _ id: String, content: FileContent, isDirectory: Bool, size: Int?, lifetime: CacheLifetime,
+    object: JSONObject
+  ) {
+    do throws(WorkflowConflict) {
+      try workflow.appendFile(
+        id: id, kind: content.kind, content: content.bytes, lifetime: lifetime,
+        isDirectory: isDirectory, byteCountHint: Int64(size ?? content.byteCount))
+    } catch {
+      let isImplied = workflow.fileID(named: id).map { impliedFiles.contains($0) } ?? false
+      problems.add(
+        at(object),
+        isImplied
+          ? "the file \(quoted(id)) is declared after a task that uses it; put it before the tasks"
+          : "the file \(quoted(id)) is declared twice")
+    }
+  }
+
+  private struct FileContent {
+    var kind: FileKind
+    var bytes: [UInt8] = []
+    /// The size as far as the description tells; -1 when it does not.
+    var byteCount = -1
+  }
+
+  private mutating func content(_ object: JSONObject, source: String) throws -> FileContent {
+    switch source {
+    case "path":
+      let path = try text(object, "path") ?? ""
+      if path.isEmpty { problems.add(at(object, "path"), "the path is empty") }
+      return FileContent(kind: .path, bytes: Array(absolutePath(path, base: base).utf8))
+    case "buffer":
+      let text = try object.decode(String.self, forKey: "buffer")
+      return buffer(Array(text.utf8), place: at(object, "buffer"))
+    case "buffer64":
+      let text = try object.decode(String.self, forKey: "buffer64")
+      guard let data = Data(base64Encoded: text) else {
+        problems.add(at(object, "buffer64"), "this is not base64 text")
+        return FileContent(kind: .buffer)
+      }
+      return buffer(Array(data), place: at(object, "buffer64"))
+    case "url":
+      let url = try text(object, "url") ?? ""
+      let scheme = url.utf8.prefix { $0 != UInt8(ascii: ":") }
+      if !["http", "https", "ftp", "file"].contains(String(scheme) ?? "")
+        || !url.utf8.dropFirst(scheme.count).starts(with: "://".utf8)
+      {
+        problems.add(
+          at(object, "url"), "\(quoted(url)) is not an http, https, ftp or file URL")
+      }
+      notYet(at(object, "url"), "`url`")
+      return FileContent(kind: .temp)
+    case "temp":
+      if try !object.decode(Bool.self, forKey: "temp") {
+        problems.add(at(object, "temp"), "`temp` is true or absent")
+      }
+      return FileContent(kind: .temp)
+    default:
+      return FileContent(kind: .temp)
+    }
+  }
+
+  private mutating func buffer(_ bytes: [UInt8], place: String) -> FileContent {
+    guard bytes.count < Limits.textByteCountMax else {
+      problems.add(
+        place,
+        "the buffer has \(bytes.count) bytes; at most \(Limits.textByteCountMax - 1) are "
+          + "allowed: put it into a file and give its `path`")
+      return FileContent(kind: .buffer)
+    }
+    return FileContent(kind: .buffer, bytes: bytes, byteCount: bytes.count)
+  }
+
+  private mutating func lifetime(_ object: JSONObject) throws -> CacheLifetime {
+    switch try word(object, "cache", among: ["task", "workflow", "worker", "forever"]) {
+    case "task": return .task
+    case "worker": return .worker
+    case "forever":
+      notYet(at(object, "cache"), "`cache` \"forever\"")
+      return .worker
+    default: return .workflow
+    }
+  }
+
+  private mutating func checkDigest(_ object: JSONObject) throws {
+    guard let digest = try text(object, "sha256") else { return }
+    let isHex = digest.utf8.allSatisfy { byte in
+      UInt8(ascii: "0")...UInt8(ascii: "9") ~= byte || UInt8(ascii: "a")...UInt8(ascii: "f") ~= byte
+    }
+    if digest.utf8.count != 64 || !isHex {
+      problems.add(at(object, "sha256"), "a SHA-256 digest has 64 digits from 0-9 and a-f")
+    }
+    if !object.contains("url") {
+      problems.add(at(object, "sha256"), "only a `url` file has a digest to compare with")
+    }
+  }
+
+  /// `untar` and `mini_task` become a task of the tables, so that unknown names, second producers
+  /// and cycles through them are found like any other.
+  private mutating func readDerivation(of id: String, _ object: JSONObject, kind: String) throws {
+    notYet(at(object, kind), "`\(kind)`")
+    guard let file = workflow.fileID(named: id) else { return }
+    madeFiles[file] = kind
+    var draft = TaskDraft(id: "\(kind) \(id)")
+    draft.outputs = [BindingDraft(file)]
+    if kind == "untar" {
+      guard let archive = try text(object, "untar") else { return }
+      let place = at(object, "untar")
+      if let input = self.file(named: archive, place: place) {
+        draft.inputs = [BindingDraft(input)]
+      }
+    } else {
+      let task = try object.nestedContainer(keyedBy: AnyKey.self, forKey: "mini_task")
+      checkKeys(
+        of: task, known: ["command", "argv", "inputs", "output", "env", "version"],
+        kind: "a mini_task")
+      try readCommand(task, into: &draft, isCallAllowed: false)
+      _ = try environment(task, "env")
+      _ = try text(task, "version")
+      draft.inputs = try bindings(task, "inputs", isInput: true, usesSandbox: true)
+      if let output = try text(task, "output") {
+        if let wrong = sandboxNameProblem(output) {
+          problems.add(at(task, "output"), wrong)
+        }
+      } else {
+        problems.add(at(task), "a mini_task needs an `output`, the name of what it makes")
+      }
+    }
+    _ = try? workflow.appendTask(draft)
+  }
+
+  /// The file of an id; one that nobody declared is a path relative to the description.
+  mutating func file(named id: String, place: @autoclosure () -> String) -> FileID? {
+    if let known = workflow.fileID(named: id) { return known }
+    guard !id.isEmpty, isUsable(id) else {
+      problems.add(place(), id.isEmpty ? "the id of a file is empty" : problem(with: id))
+      return nil
+    }
+    if strictFiles {
+      problems.add(
+        place(), "the file \(quoted(id)) is not declared in `files` (policy.strict_files)",
+        suggestion: suggestion(
+          for: id, among: workflow.files.ids.lazy.map { [workflow] in workflow.name(of: $0) }))
+      return nil
+    }
+    guard
+      let file = try? workflow.appendFile(
+        id: id, kind: .path, location: absolutePath(id, base: base))
+    else { return nil }
+    if !linePrefix.isEmpty { impliedFiles.insert(file) }
+    return file
+  }
+}

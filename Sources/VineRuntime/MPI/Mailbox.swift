@@ -1,0 +1,269 @@
+// Messages between roles. Between two ranks they are a stream of frames, cut into packets for MPI;
+// within one process they are handed over as they are. Nobody else knows the difference.
+//
+// MPI keeps the order of messages between two ranks on one communicator and tag (MPI 3.1, 3.5), so
+// frames need no numbers. Receives are posted ahead as a ring and completed in posting order: a
+// later one cannot match before an earlier one, for the same reason.
+
+internal import CMPI
+internal import Glibc
+
+/// Who sends or gets a message. Rank 0 may host both roles.
+package enum Role: Sendable {
+  case manager, worker
+}
+
+/// The MPI tag of each kind of stream: two roles of one rank must not share one.
+private func tag(from sender: Role, to target: Role) -> Int32 {
+  switch (sender, target) {
+  case (_, .manager): 1
+  case (.manager, .worker): 2
+  case (.worker, .worker): 3
+  }
+}
+
+package final class Mailbox {
+  /// Bytes of one packet: within the eager limit of common fabrics' TCP and InfiniBand paths, and
+  /// small enough that a ring of them costs a rank little.
+  static let packetByteCount = 16384
+  /// Packets under way to one rank before more is held back; the rest waits in `Outbox.bytes`.
+  private static let packetsInFlightMax = 8
+
+  private struct Address: Hashable {
+    let rank: Int
+    let role: Role
+  }
+
+  private struct Outbox {
+    var bytes: [UInt8] = []
+    var inFlightCount = 0
+    var isListed = false
+  }
+
+  private struct SendRow {
+    var request: cmpi_request
+    let buffer: UnsafeMutableRawPointer
+    let address: Address
+  }
+
+  private struct ReceiveRow {
+    var request: cmpi_request
+    let buffer: UnsafeMutableRawPointer
+  }
+
+  /// The receives of one tag.
+  private struct Ring {
+    let tag: Int32
+    var rows: [ReceiveRow] = []
+    var next = 0
+    /// Beginnings of frames that go on in the next packet, by sender.
+    var partial: [Int: [UInt8]] = [:]
+  }
+
+  private let role: Role
+  private let mpi: MPIEnvironment?
+  /// The other role's mailbox when this process hosts both.
+  package weak var neighbour: Mailbox?
+  private var neighbourFrames: [[UInt8]] = []
+  private var outboxes: [Address: Outbox] = [:]
+  private var listed: [Address] = []
+  private var sends: [SendRow] = []
+  private var spareBuffers: [UnsafeMutableRawPointer] = []
+  private var rings: [Ring] = []
+  /// Processes on this node to wake when a message went to them, by rank.
+  package var doorbells: [Int: Int32] = [:]
+
+  package init(role: Role, mpi: MPIEnvironment?) throws(RuntimeError) {
+    self.role = role
+    self.mpi = mpi
+    guard let mpi, mpi.size > 1 else { return }
+    switch role {
+    case .manager:
+      // A manager hears from everybody at once.
+      try addRing(tag: tag(from: .worker, to: .manager), count: min(max(16, mpi.size), 256))
+    case .worker:
+      try addRing(tag: tag(from: .manager, to: .worker), count: 8)
+      try addRing(tag: tag(from: .worker, to: .worker), count: 4)
+    }
+  }
+
+  private func addRing(tag: Int32, count: Int) throws(RuntimeError) {
+    var ring = Ring(tag: tag)
+    for _ in 0..<count {
+      var row = ReceiveRow(
+        request: cmpi_request_null(),
+        buffer: .allocate(byteCount: Self.packetByteCount, alignment: 16))
+      try post(&row, tag: tag)
+      ring.rows.append(row)
+    }
+    rings.append(ring)
+  }
+
+  package var hasUnfinishedSends: Bool { !sends.isEmpty || !listed.isEmpty }
+
+  /// Queues a frame for a role; `flush` sets it moving.
+  package func send(_ writer: consuming WireWriter, to rank: Int, _ target: Role) {
+    let frame = writer.bytes
+    if rank == mpi?.rank ?? 0 {
+      neighbour?.neighbourFrames.append(frame)
+      return
+    }
+    let address = Address(rank: rank, role: target)
+    var box = outboxes.removeValue(forKey: address) ?? Outbox()
+    withUnsafeBytes(of: UInt32(frame.count).littleEndian) { box.bytes.append(contentsOf: $0) }
+    box.bytes.append(contentsOf: frame)
+    if !box.isListed {
+      box.isListed = true
+      listed.append(address)
+    }
+    outboxes[address] = box
+  }
+
+  /// Hands queued bytes to MPI as far as packets are free.
+  package func flush() throws(RuntimeError) {
+    if listed.isEmpty && sends.isEmpty { return }
+    try collectSends()
+    let addresses = listed
+    listed = []
+    for address in addresses { try flush(to: address) }
+  }
+
+  private func flush(to address: Address) throws(RuntimeError) {
+    guard let mpi, var box = outboxes.removeValue(forKey: address) else { return }
+    var offset = 0
+    while offset < box.bytes.count && box.inFlightCount < Self.packetsInFlightMax {
+      let count = min(Self.packetByteCount, box.bytes.count - offset)
+      let buffer =
+        spareBuffers.popLast() ?? .allocate(byteCount: Self.packetByteCount, alignment: 16)
+      box.bytes.withUnsafeBytes {
+        buffer.copyMemory(from: $0.baseAddress! + offset, byteCount: count)
+      }
+      var row = SendRow(request: cmpi_request_null(), buffer: buffer, address: address)
+      let code = cmpi_isend(
+        buffer, Int32(count), Int32(address.rank), tag(from: role, to: address.role), mpi.control,
+        &row.request)
+      if code != cmpi_success() {
+        throw RuntimeError("send to rank", "\(address.rank)", detail: mpiErrorText(code))
+      }
+      offset += count
+      if try !finishSend(&row) {
+        box.inFlightCount += 1
+        sends.append(row)
+      }
+    }
+    if offset > 0, let process = doorbells[address.rank] { kill(process, SIGURG) }
+    if offset == box.bytes.count {
+      box.bytes.removeAll(keepingCapacity: box.bytes.capacity <= 1 << 16)
+      box.isListed = false
+    } else {
+      box.bytes.removeFirst(offset)
+      listed.append(address)
+    }
+    outboxes[address] = box
+  }
+
+  private func finishSend(_ row: inout SendRow) throws(RuntimeError) -> Bool {
+    var flag: Int32 = 0
+    var source: Int32 = 0
+    var count: Int32 = 0
+    let code = cmpi_test(&row.request, &flag, &source, &count)
+    if code != cmpi_success() {
+      throw RuntimeError("send to rank", "\(row.address.rank)", detail: mpiErrorText(code))
+    }
+    if flag != 0 { spareBuffers.append(row.buffer) }
+    return flag != 0
+  }
+
+  private func collectSends() throws(RuntimeError) {
+    var index = 0
+    while index < sends.count {
+      if try finishSend(&sends[index]) {
+        outboxes[sends[index].address]?.inFlightCount -= 1
+        sends.swapAt(index, sends.count - 1)
+        sends.removeLast()
+      } else {
+        index += 1
+      }
+    }
+  }
+
+  // MARK: Receiving
+
+  /// Calls `deliver` with each frame that has come; returns their number. A frame lives as long as
+  /// the call.
+  package func poll(_ deliver: (Int, UnsafeRawBufferPointer) -> Void) throws(RuntimeError) -> Int {
+    var count = 0
+    if !neighbourFrames.isEmpty {
+      let frames = neighbourFrames
+      neighbourFrames = []
+      for frame in frames { frame.withUnsafeBytes { deliver(mpi?.rank ?? 0, $0) } }
+      count += frames.count
+    }
+    for index in rings.indices { count += try poll(&rings[index], deliver) }
+    return count
+  }
+
+  private func poll(
+    _ ring: inout Ring, _ deliver: (Int, UnsafeRawBufferPointer) -> Void
+  ) throws(RuntimeError) -> Int {
+    var count = 0
+    // Bounded, so that a flood of messages does not keep the loop from its other duties.
+    for _ in 0..<ring.rows.count {
+      var flag: Int32 = 0
+      var source: Int32 = 0
+      var byteCount: Int32 = 0
+      let code = cmpi_test(&ring.rows[ring.next].request, &flag, &source, &byteCount)
+      if code != cmpi_success() { throw RuntimeError("receive", detail: mpiErrorText(code)) }
+      if flag == 0 { break }
+      let packet = UnsafeRawBufferPointer(
+        start: ring.rows[ring.next].buffer, count: Int(byteCount))
+      count += unpack(packet, from: Int(source), &ring.partial, deliver)
+      try post(&ring.rows[ring.next], tag: ring.tag)
+      ring.next = ring.next + 1 == ring.rows.count ? 0 : ring.next + 1
+    }
+    return count
+  }
+
+  private func unpack(
+    _ packet: UnsafeRawBufferPointer, from rank: Int, _ partial: inout [Int: [UInt8]],
+    _ deliver: (Int, UnsafeRawBufferPointer) -> Void
+  ) -> Int {
+    if var bytes = partial.removeValue(forKey: rank) {
+      bytes.append(contentsOf: packet)
+      let (count, used) = bytes.withUnsafeBytes { frames(in: $0, from: rank, deliver) }
+      if used < bytes.count {
+        bytes.removeFirst(used)
+        partial[rank] = bytes
+      }
+      return count
+    }
+    let (count, used) = frames(in: packet, from: rank, deliver)
+    if used < packet.count { partial[rank] = Array(packet[used...]) }
+    return count
+  }
+
+  private func frames(
+    in bytes: UnsafeRawBufferPointer, from rank: Int,
+    _ deliver: (Int, UnsafeRawBufferPointer) -> Void
+  ) -> (count: Int, used: Int) {
+    var position = 0
+    var count = 0
+    while bytes.count - position >= 4 {
+      let length = Int(
+        UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: position, as: UInt32.self)))
+      guard bytes.count - position - 4 >= length else { break }
+      deliver(
+        rank, UnsafeRawBufferPointer(rebasing: bytes[position + 4..<position + 4 + length]))
+      position += 4 + length
+      count += 1
+    }
+    return (count, position)
+  }
+
+  private func post(_ row: inout ReceiveRow, tag: Int32) throws(RuntimeError) {
+    guard let mpi else { return }
+    let code = cmpi_irecv(
+      row.buffer, Int32(Self.packetByteCount), -1, tag, mpi.control, &row.request)
+    if code != cmpi_success() { throw RuntimeError("receive", detail: mpiErrorText(code)) }
+  }
+}

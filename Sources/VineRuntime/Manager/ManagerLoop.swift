@@ -1,0 +1,540 @@
+// Rank 0's manager: feeds the core with what workers report, encodes what it orders, records what
+// it decides and tells people.
+
+internal import CLinux
+internal import Glibc
+package import VineCore
+
+package final class ManagerLoop {
+  private let mpi: MPIEnvironment?
+  private let mailbox: Mailbox
+  private let poll: EventPoll
+  private let options: RunOptions
+  private let run: RunDirectory
+  private let recorder: RunRecorder
+  private let clock = SystemClock()
+  private let startedAt = monotonicNanoseconds()
+  private let token: String
+  private let environment: [String]
+  private let queue: BlockingQueue<Published>
+  private var core: Manager
+  private var directory = WorkerDirectory()
+  private let workerCount: Int
+  private var events: [ManagerEvent] = []
+  private var effects: [ManagerEffect] = []
+  private var sentAt: [TaskID: Instant] = [:]
+  private var notes: [TaskID: AttemptNote] = [:]
+  private var failures: [String] = []
+  private var failedCount = 0
+  private var triedAgainCount = 0
+  private var unwritten: [String] = []
+  private var outcome: Outcome?
+  private var totals = WorkerTotals()
+  private var outputOffset: Int64 = 0
+  private var goodbyeCount = 0
+  private var hasOrderedLeaving = false
+  private var nextStopCheck: Int64 = 0
+  private var progress: ProgressLine
+  /// Set when the run cannot go on: the exit status it ends with.
+  private var fatalStatus: Int32?
+  /// The exit status, once everything is over.
+  package private(set) var exitStatus: Int32?
+
+  /// A renamed output.
+  struct Published: Sendable {
+    let file: FileID
+    let error: Int32
+  }
+
+  /// Opens the run directory and waits for `workerCount` workers.
+  package init(
+    _ workflow: consuming Workflow, options: RunOptions, mpi: MPIEnvironment?, mailbox: Mailbox,
+    poll: EventPoll, workerCount: Int
+  ) throws(RuntimeError) {
+    self.mpi = mpi
+    self.mailbox = mailbox
+    self.poll = poll
+    self.options = options
+    self.workerCount = workerCount
+    let name = workflow.name
+    run = try RunDirectory.make(chosen: options.runDirectory, workflowName: name)
+    recorder = try RunRecorder(run, workflowName: name, options: options)
+    queue = try BlockingQueue(threadCount: 2)
+    poll.add(queue.descriptor, token: PollToken.managerHelpers)
+    token = try unpredictableName()
+    environment = Self.taskEnvironment()
+    progress = ProgressLine(isLive: options.hasLiveProgress, isQuiet: options.isQuiet)
+    core = Manager(workflow)
+    if !options.isQuiet { tell("vine-mpi: run directory \(run.path)") }
+  }
+
+  /// Nanoseconds until something is due.
+  package func nanosecondsToDeadline() -> Int64? {
+    var due = max(nextStopCheck - monotonicNanoseconds(), 0)
+    if let deadline = core.nextDeadline { due = min(due, max(deadline.since(clock.now), 0)) }
+    return due
+  }
+
+  // MARK: Turns
+
+  /// One round: gather, decide, record, act. Returns whether anything happened.
+  package func turn() throws(RuntimeError) -> Bool {
+    let count = try gather()
+    decide()
+    try act()
+    try recorder.flush()
+    try mailbox.flush()
+    return count > 0
+  }
+
+  private func gather() throws(RuntimeError) -> Int {
+    var wireFailure: Int?
+    var count = try mailbox.poll { rank, frame in
+      do throws(WireError) {
+        try receive(frame, from: WorkerID(index: rank))
+      } catch { wireFailure = rank }
+    }
+    if let rank = wireFailure { refuseBuild(of: rank) }
+    for published in queue.drain() {
+      events.append(.published(published.file, error: published.error))
+      count += 1
+    }
+    let now = monotonicNanoseconds()
+    if now >= nextStopCheck {
+      nextStopCheck = now + 1_000_000_000
+      if access(run.stopFile, F_OK) == 0 { drain(because: "\(run.stopFile) exists") }
+      if hasOrderedLeaving == false { progress.show(core.progress, at: clock.now) }
+    }
+    return count
+  }
+
+  private func decide() {
+    let now = clock.now
+    for event in events { core.handle(event, at: now, effects: &effects) }
+    events.removeAll(keepingCapacity: true)
+    if core.nodeCount > 0 && !hasOrderedLeaving { core.schedule(at: now, effects: &effects) }
+  }
+
+  private func act() throws(RuntimeError) {
+    for effect in effects {
+      switch effect {
+      case .send(let message, let worker): send(message, to: worker)
+      case .append(let record):
+        let node: String = if case .done(_, _, let node, _) = record {
+          directory.nodeNames[node.index]
+        } else {
+          ""
+        }
+        recorder.record(record, in: core.workflow, nodeName: node)
+      case .publish(let file, let attempt): publish(file, attempt: attempt)
+      case .report(let report): show(report)
+      case .finish(let outcome):
+        self.outcome = outcome
+        orderLeaving()
+      }
+    }
+    effects.removeAll(keepingCapacity: true)
+  }
+
+  // MARK: Messages in
+
+  private func receive(
+    _ frame: UnsafeRawBufferPointer, from worker: WorkerID
+  ) throws(WireError) {
+    var reader = WireReader(frame)
+    guard let kind = FrameKind(rawValue: try reader.take()) else { throw WireError() }
+    if let message = try reader.takeWorkerMessage(kind) {
+      events.append(.received(onManagersClock(message, of: worker), from: worker))
+      return
+    }
+    switch kind {
+    case .registration: register(worker, try reader.takeRegistration())
+    case .note: keep(try reader.takeNote(), of: worker)
+    case .hashed: recorder.add(try reader.takeHashedFile())
+    case .pong:
+      let sent = try reader.take(Int64.self)
+      let there = try reader.take(Int64.self)
+      let pings = directory.measure(
+        worker, sent: sent, there: there, received: monotonicNanoseconds())
+      if pings < 8 { ping(worker) }
+    case .leaving: onLeaving(worker, try reader.takeTotals())
+    case .goodbye:
+      goodbyeCount += 1
+      if goodbyeCount == workerCount { try? finish() }
+    default: throw WireError()
+    }
+  }
+
+  private func register(_ worker: WorkerID, _ registration: Registration) {
+    guard registration.build == BuildIdentity.text else {
+      refuse(
+        "rank \(worker.index) on \(registration.hostName) runs vine-mpi \(registration.build), "
+          + "rank 0 runs \(BuildIdentity.text): install the same build on all nodes")
+      return
+    }
+    directory.add(
+      worker, registration, addNode: { core.addNode($0, agent: worker) },
+      addExecutor: { core.addExecutor($0, on: $1) })
+    let isSameBoot = registration.bootID == bootID()
+    let isReachable = isSameBoot && registration.processNamespace == processNamespace()
+    if isReachable && worker.index != mpi?.rank ?? 0 {
+      mailbox.doorbells[worker.index] = registration.processID
+    }
+    if !isSameBoot { ping(worker) }
+    welcome(worker, isReachable: isReachable)
+    if directory.workers.count == workerCount { events.append(.registrationClosed) }
+  }
+
+  private func ping(_ worker: WorkerID) {
+    var frame = WireWriter(.ping)
+    frame.put(monotonicNanoseconds())
+    mailbox.send(frame, to: worker.index, .worker)
+  }
+
+  private func welcome(_ worker: WorkerID, isReachable: Bool) {
+    let welcome = Welcome(
+      token: token, runName: run.name, scratch: options.scratch,
+      submitDirectory: absolutePath("."), environment: environment, umask: currentUmask(),
+      wantsHashes: options.digestsPath != nil, managerProcessID: isReachable ? getpid() : 0,
+      outputPath: run.outputPack, nodeCount: UInt32(core.nodeCount),
+      rankCount: UInt32(workerCount))
+    mailbox.send(WireWriter(welcome), to: worker.index, .worker)
+  }
+
+  /// Puts a finish on the manager's clock. An attempt cannot have begun before it was sent nor
+  /// have ended after it was reported: that bounds what is left of the error of clocks.
+  private func onManagersClock(_ message: WorkerMessage, of worker: WorkerID) -> WorkerMessage {
+    guard case .taskFinished(let attempt, var completion) = message,
+      completion.start.nanoseconds > 0, let row = directory[worker]
+    else { return message }
+    let sent = sentAt.removeValue(forKey: attempt.task) ?? .zero
+    let shift = row.clockOffset - clock.origin
+    let start = max(completion.start.adding(nanoseconds: shift), sent)
+    let end = min(completion.end.adding(nanoseconds: shift), clock.now)
+    completion.start = start
+    completion.end = max(start, end)
+    return .taskFinished(attempt, completion)
+  }
+
+  private func keep(_ note: AttemptNote, of worker: WorkerID) {
+    if note.attempt.task != .none {
+      notes[note.attempt.task] = note
+      return
+    }
+    if note.attempt.number == .max { refuse(note.reason) } else { complain("vine-mpi: \(note.reason)") }
+  }
+
+  // MARK: Messages out
+
+  private func send(_ message: ManagerMessage, to worker: WorkerID) {
+    let rank = worker.index
+    switch message {
+    case .startTask(let attempt, let allocation, let timeout):
+      sentAt[attempt.task] = clock.now
+      let order = attemptOrder(attempt, allocation, timeout: timeout)
+      mailbox.send(WireWriter(order), to: rank, .worker)
+    case .takeBack(let attempt): sendAttempt(.takeBack, attempt, to: rank)
+    case .killTask(let attempt): sendAttempt(.killTask, attempt, to: rank)
+    case .fetch(let file, let transfer, let source, let byteCount):
+      let row = core.workflow.files[file]
+      let location = source == .sharedFileSystem || source == .manager
+      let order = FetchOrder(
+        file: file, transfer: transfer, source: source, byteCount: byteCount,
+        isDirectory: row.isDirectory,
+        location: location ? Array(core.workflow.text.slice(row.location)) : [])
+      mailbox.send(WireWriter(order), to: rank, .worker)
+    case .unlink(let file):
+      var frame = WireWriter(.unlink)
+      frame.put(file.rawValue)
+      mailbox.send(frame, to: rank, .worker)
+    case .commit(let file, let attempt):
+      let order = CommitOrder(
+        file: file, attempt: attempt, isDirectory: core.workflow.files[file].isDirectory,
+        path: core.workflow.locationText(file))
+      mailbox.send(WireWriter(order), to: rank, .worker)
+    case .leave: mailbox.send(WireWriter(.leave), to: rank, .worker)
+    }
+  }
+
+  private func sendAttempt(_ kind: FrameKind, _ attempt: AttemptID, to rank: Int) {
+    var frame = WireWriter(kind)
+    frame.put(attempt)
+    mailbox.send(frame, to: rank, .worker)
+  }
+
+  private func attemptOrder(
+    _ attempt: AttemptID, _ allocation: AllocationID, timeout: UInt32
+  ) -> AttemptOrder {
+    let task = attempt.task
+    let grant = core.grant(of: allocation)
+    let node = core.node(of: allocation)
+    let topology = core.topology(of: node)
+    let cores = grant.cpuset.cores
+    let row = core.workflow.tasks[task]
+    var environment = Array(core.workflow.text.slice(row.environment))
+    if row.commandKind == .bash {
+      let slot = directory.firstCores[node.index] + (cores.first ?? 0)
+      environment += launcherVariables(slot: slot, coresOfNode: topology.cores.count)
+    }
+    return AttemptOrder(
+      attempt: attempt, allocation: allocation, timeoutMilliseconds: timeout,
+      taskName: core.workflow.name(of: task), commandKind: row.commandKind,
+      command: Array(core.workflow.text.slice(row.command)), environment: environment,
+      usesSandbox: row.usesSandbox, coreCount: core.workflow.request(of: task).cores,
+      memoryMB: grant.memoryMB,
+      processingUnits: cores.flatMap { topology.cores[$0].processingUnits },
+      inputs: row.usesSandbox ? fileOrders(core.workflow.inputs(of: task)) : [],
+      outputs: row.usesSandbox ? fileOrders(core.workflow.outputs(of: task)) : [])
+  }
+
+  /// A line of a task list sees itself as TACC Launcher and GNU parallel would show it.
+  private func launcherVariables(slot: Int, coresOfNode: Int) -> [UInt8] {
+    let text =
+      "LAUNCHER_TSK_ID=\(slot)\0LAUNCHER_NPROCS=\(core.coreCount)\0"
+      + "LAUNCHER_NHOSTS=\(core.nodeCount)\0LAUNCHER_PPN=\(coresOfNode)\0"
+      + "PARALLEL_JOBSLOT=\(slot + 1)\0"
+    return Array(text.utf8)
+  }
+
+  private func fileOrders(_ bindings: ArraySlice<Binding>) -> [FileOrder] {
+    bindings.map {
+      FileOrder(
+        file: $0.file, name: core.workflow.text.string($0.name), isCopy: $0.isCopy,
+        isDirectory: core.workflow.files[$0.file].isDirectory)
+    }
+  }
+
+  // MARK: Publishing
+
+  private func publish(_ file: FileID, attempt: UInt32) {
+    let path = core.workflow.locationText(file)
+    let temporary = temporaryPath(of: path, runName: run.name, attempt: attempt)
+    let isDirectory = core.workflow.files[file].isDirectory
+    queue.submit {
+      let error = isDirectory ? replaceDirectory(path, by: temporary) : replace(path, by: temporary)
+      if error != 0 { FileTree.remove(temporary) }
+      return Published(file: file, error: error)
+    }
+  }
+
+  // MARK: People
+
+  private func show(_ report: Report) {
+    switch report {
+    case .taskTriedAgain(let attempt, let ending):
+      triedAgainCount += 1
+      let text = core.workflow.endingText(ending, of: attempt.task)
+      progress.interrupt()
+      complain(
+        "vine-mpi: task \(core.workflow.name(of: attempt.task)), attempt \(attempt.number): "
+          + "\(text); trying again")
+      notes[attempt.task] = nil
+    case .taskFailed(let attempt, let ending): showFailure(of: attempt, ending)
+    case .outputNotWritten(let file, let error):
+      let text = "\(core.workflow.locationText(file)): \(errorText(error))"
+      unwritten.append(text)
+      progress.interrupt()
+      complain("vine-mpi: cannot write output \(text)")
+    }
+  }
+
+  private func showFailure(of attempt: AttemptID, _ ending: Ending) {
+    let task = attempt.task
+    let note = notes.removeValue(forKey: task)
+    failedCount += 1
+    let name = core.workflow.name(of: task)
+    let text = core.workflow.endingText(ending, of: task)
+    if failures.count < 20 { failures.append("\(name): \(text)") }
+    // A thousand failures have one cause more often than a thousand.
+    if failedCount > 20 { return }
+    progress.interrupt()
+    var lines = ["vine-mpi: task \(name) failed: \(text)"]
+    lines.append("  command: \(core.workflow.commandText(of: task))")
+    if let node = failedNodes.removeValue(forKey: task) {
+      lines.append("  node: \(node), attempt \(attempt.number)")
+    }
+    if let note, !note.reason.isEmpty { lines.append("  \(note.reason)") }
+    if let note, !note.errorTail.isEmpty {
+      lines.append("  end of its standard error:")
+      let tail = String(decoding: note.errorTail, as: UTF8.self)
+      for line in tail.split(separator: "\n").suffix(20) { lines.append("    | \(line)") }
+    }
+    if failedCount == 20 { lines.append("vine-mpi: further failures are in the journal only") }
+    complain(lines.joined(separator: "\n"))
+  }
+
+  private var failedNodes: [TaskID: String] = [:]
+
+  // MARK: Ending
+
+  /// Starts nothing more and lets what runs end.
+  package func drain(because reason: String) {
+    if isDraining { return }
+    isDraining = true
+    progress.interrupt()
+    complain("vine-mpi: \(reason): no further task is started; running ones may end")
+    events.append(.drainRequested)
+  }
+
+  private var isDraining = false
+
+  /// The run is refused: nothing more happens.
+  private func refuse(_ text: String) {
+    complain("vine-mpi: \(text)")
+    fatalStatus = 2
+    exitStatus = 2
+  }
+
+  private func refuseBuild(of rank: Int) {
+    refuse("rank \(rank) sends messages of another build of vine-mpi: install the same on all nodes")
+  }
+
+  private func orderLeaving() {
+    hasOrderedLeaving = true
+    progress.finish()
+    for worker in directory.workers { mailbox.send(WireWriter(.leave), to: worker.index, .worker) }
+  }
+
+  private func onLeaving(_ worker: WorkerID, _ sums: WorkerTotals) {
+    totals.sharedReadByteCount += sums.sharedReadByteCount
+    totals.sharedReadCount += sums.sharedReadCount
+    totals.sharedWrittenByteCount += sums.sharedWrittenByteCount
+    totals.receivedByteCount += sums.receivedByteCount
+    var frame = WireWriter(.placeOutput)
+    frame.put(outputOffset)
+    outputOffset += sums.outputByteCount
+    mailbox.send(frame, to: worker.index, .worker)
+  }
+
+  private func finish() throws(RuntimeError) {
+    guard let outcome else { return }
+    let status = outcome.exitStatus
+    try recorder.close(status: status, workflow: core.workflow)
+    let summary = summary(of: outcome)
+    try run.write(summary)
+    try run.write(OutcomeFile(status: status, epoch: 1, text: statusText(status)))
+    if !options.isQuiet { tell(closingText(outcome, summary)) }
+    exitStatus = status
+  }
+
+  private func summary(of outcome: Outcome) -> SummaryFile {
+    let first = recorder.firstStart ?? .zero
+    let makespan = max(Double(recorder.lastEnd.since(first)) / 1e9, 0)
+    let cores = max(core.coreCount, 1)
+    var summary = SummaryFile(
+      name: core.workflow.name, status: outcome.exitStatus, version: BuildIdentity.text,
+      mpi: mpi == nil ? "none" : mpiLibraryVersion(), nodes: core.nodeCount,
+      ranks: mpi?.size ?? 1, cores: core.coreCount, makespanSeconds: makespan,
+      wallSeconds: Double(monotonicNanoseconds() - startedAt) / 1e9,
+      coreUtilisation: makespan > 0
+        ? recorder.coreNanoseconds / 1e9 / (makespan * Double(cores)) : 0,
+      taskCPUSeconds: Double(recorder.cpuMicroseconds) / 1e6)
+    summary.tasks = SummaryFile.Tasks(
+      total: core.workflow.tasks.count, done: outcome.doneCount, failed: outcome.failedCount,
+      cancelled: outcome.cancelledCount, left: outcome.leftCount, triedAgain: triedAgainCount)
+    summary.bytes.sharedFileSystemToNode = totals.sharedReadByteCount
+    summary.bytes.nodeToNode = totals.receivedByteCount
+    summary.bytes.nodeToSharedFileSystem = totals.sharedWrittenByteCount
+    summary.sharedFileSystemReads = totals.sharedReadCount
+    summary.unwrittenOutputs = unwritten
+    return summary
+  }
+
+  private func closingText(_ outcome: Outcome, _ summary: SummaryFile) -> String {
+    var lines: [String] = []
+    var counts = "\(outcome.doneCount) of \(core.workflow.tasks.count) tasks done"
+    if outcome.failedCount > 0 { counts += ", \(outcome.failedCount) failed" }
+    if outcome.cancelledCount > 0 { counts += ", \(outcome.cancelledCount) not run" }
+    if outcome.leftCount > 0 { counts += ", \(outcome.leftCount) left" }
+    lines.append(
+      "vine-mpi: \(counts) in \(durationText(summary.makespanSeconds)) on \(summary.cores) cores "
+        + "of \(summary.nodes) node\(summary.nodes == 1 ? "" : "s") "
+        + "(\(decimal(summary.coreUtilisation * 100, 0)) % busy)")
+    let bytes = summary.bytes
+    lines.append(
+      "vine-mpi: \(bytesText(bytes.sharedFileSystemToNode)) read from the shared file system, "
+        + "\(bytesText(bytes.nodeToNode)) between nodes, "
+        + "\(bytesText(bytes.nodeToSharedFileSystem)) written back")
+    if !failures.isEmpty {
+      lines.append("vine-mpi: failed tasks (output: vine-mpi log \(run.path) TASK):")
+      lines += failures.prefix(20).map { "  \($0)" }
+      if failedCount > 20 { lines.append("  and \(failedCount - 20) more") }
+    }
+    lines.append("vine-mpi: \(statusText(outcome.exitStatus)); details in \(run.path)")
+    return lines.joined(separator: "\n")
+  }
+
+  private func statusText(_ status: Int32) -> String {
+    switch status {
+    case 0: "all done"
+    case 1: "some tasks failed"
+    case 2: "refused"
+    case 3: "interrupted before all tasks had run"
+    default: "ended with status \(status)"
+    }
+  }
+
+  /// No time is left: say what is known and go.
+  package func abandon() {
+    complain("vine-mpi: stopped by a signal; the run is in \(run.path)")
+    try? recorder.close(status: 3, workflow: core.workflow)
+    try? run.write(OutcomeFile(status: 3, epoch: 1, text: statusText(3)))
+  }
+
+  // MARK: Environment of tasks
+
+  /// This process's environment without the launcher's variables: a task that is an MPI program
+  /// itself must start cleanly.
+  private static func taskEnvironment() -> [String] {
+    let prefixes = ["OMPI_", "PMIX_", "PMI_", "PRTE_", "HYDRA_", "MPIR_", "VINE_"]
+    var found: [String] = []
+    var entry = environ
+    while let text = entry.pointee {
+      let variable = String(cString: text)
+      if !prefixes.contains(where: variable.hasPrefix) { found.append(variable) }
+      entry += 1
+    }
+    return found
+  }
+}
+
+/// Renames a file onto its target; a directory there is an error.
+private func replace(_ path: String, by temporary: String) -> Int32 {
+  if rename(temporary, path) != 0 { return errno }
+  let slash = path.lastIndex(of: "/")
+  return FileTree.syncDirectory(slash.map { String(path[...$0]) } ?? ".")
+}
+
+/// Puts a tree in the place of another, in one step where the file system can exchange two names.
+private func replaceDirectory(_ path: String, by temporary: String) -> Int32 {
+  var info = stat()
+  if lstat(path, &info) != 0 { return replace(path, by: temporary) }
+  if info.st_mode & S_IFMT != S_IFDIR { return ENOTDIR }
+  if clinux_exchange(temporary, path) == 0 {
+    FileTree.remove(temporary)
+    return 0
+  }
+  let aside = "\(temporary)-old"
+  if rename(path, aside) != 0 { return errno }
+  let error = replace(path, by: temporary)
+  if error == 0 { FileTree.remove(aside) } else { rename(aside, path) }
+  return error
+}
+
+/// 128 random bits as text.
+private func unpredictableName() throws(RuntimeError) -> String {
+  var bytes = [UInt8](repeating: 0, count: 16)
+  guard getrandom(&bytes, bytes.count, 0) == bytes.count else {
+    throw RuntimeError("draw a random name", errno: errno)
+  }
+  return bytes.map { byte in
+    let digits = String(byte, radix: 16)
+    return byte < 16 ? "0\(digits)" : digits
+  }.joined()
+}
+
+private func currentUmask() -> UInt32 {
+  let mask = umask(0o077)
+  umask(mask)
+  return UInt32(mask)
+}

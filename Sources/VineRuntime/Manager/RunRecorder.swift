@@ -1,0 +1,125 @@
+// What a run leaves in files while it goes on: journal, trace, digests, sums.
+
+internal import CLinux
+internal import Glibc
+internal import VineCore
+
+final class RunRecorder {
+  private let journal: JournalFile
+  private let trace: OwnedDescriptor?
+  private var traceRows: [UInt8] = []
+  private var digests: [FileID: HashedFile] = [:]
+  private let digestsPath: String?
+  private(set) var firstStart: Instant?
+  private(set) var lastEnd = Instant.zero
+  private(set) var coreNanoseconds: Double = 0
+  private(set) var cpuMicroseconds: Int64 = 0
+
+  init(_ run: RunDirectory, workflowName: String, options: RunOptions) throws(RuntimeError) {
+    journal = try JournalFile(directory: "\(run.path)/journal", epoch: 1)
+    if let path = options.tracePath {
+      trace = try OwnedDescriptor.open(
+        path, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o644, to: "write the trace")
+      traceRows.append(contentsOf: "# id\tnode\tstart\tend\tcores\n".utf8)
+    } else {
+      trace = nil
+    }
+    digestsPath = options.digestsPath
+    journal.append(.sessionOpen) { frame in
+      frame.put(UInt64(time(nil)))
+      frame.put(BuildIdentity.text)
+      frame.put(hostName())
+      frame.put(workflowName)
+    }
+    try journal.flush()
+  }
+
+  func record(_ record: JournalRecord, in workflow: borrowing Workflow, nodeName: String) {
+    switch record {
+    case .done(let attempt, let worker, _, let completion):
+      add(completion, cores: Int(workflow.request(of: attempt.task).cores))
+      journal.append(.done) { frame in
+        frame.put(bytes: workflow.text.slice(workflow.tasks[attempt.task].id))
+        frame.put(attempt.number)
+        frame.put(worker.rawValue)
+        frame.put(completion)
+      }
+      if trace != nil {
+        addTraceRow(
+          workflow.name(of: attempt.task), nodeName, completion,
+          cores: Int(workflow.request(of: attempt.task).cores))
+      }
+    case .failed(let attempt, let ending):
+      journal.append(.failed) { frame in
+        frame.put(bytes: workflow.text.slice(workflow.tasks[attempt.task].id))
+        frame.put(attempt.number)
+        frame.put(ending)
+      }
+    case .published(let file):
+      journal.append(.published) { frame in
+        frame.put(bytes: workflow.text.slice(workflow.files[file].location))
+      }
+    }
+  }
+
+  private func add(_ completion: Completion, cores: Int) {
+    firstStart = min(firstStart ?? completion.start, completion.start)
+    lastEnd = max(lastEnd, completion.end)
+    coreNanoseconds += Double(completion.end.since(completion.start)) * Double(cores)
+    cpuMicroseconds += completion.cpuMicroseconds
+  }
+
+  private func addTraceRow(_ task: String, _ node: String, _ completion: Completion, cores: Int) {
+    let start = decimal(Double(completion.start.nanoseconds) / 1e9, 9)
+    let end = decimal(Double(completion.end.nanoseconds) / 1e9, 9)
+    traceRows.append(contentsOf: "\(task)\t\(node)\t\(start)\t\(end)\t\(cores)\n".utf8)
+  }
+
+  func add(_ digest: HashedFile) { digests[digest.file] = digest }
+
+  /// Hands what was recorded to the operating system.
+  func flush() throws(RuntimeError) {
+    try journal.flush()
+    if let trace, traceRows.count > 1 << 16 { try flushTrace(trace.number) }
+  }
+
+  private func flushTrace(_ descriptor: Int32) throws(RuntimeError) {
+    let error = traceRows.withUnsafeBytes { writeAll($0, to: descriptor) }
+    traceRows.removeAll(keepingCapacity: true)
+    if error != 0 { throw RuntimeError("write the trace", errno: error) }
+  }
+
+  func close(status: Int32, workflow: borrowing Workflow) throws(RuntimeError) {
+    journal.append(.sessionClose) { frame in frame.put(status) }
+    try journal.flush()
+    if let trace { try flushTrace(trace.number) }
+    if let digestsPath { try writeDigests(to: digestsPath, workflow) }
+  }
+
+  /// A row for each file of the workflow whose content is known.
+  private func writeDigests(
+    to path: String, _ workflow: borrowing Workflow
+  ) throws(RuntimeError) {
+    var text = "# file\tbytes\tsha256\n"
+    for file in workflow.files.ids where !workflow.files[file].isInternal {
+      guard let row = digests[file] ?? sourceDigest(of: file, in: workflow) else { continue }
+      let hex = row.digest.map { byte in
+        let digits = String(byte, radix: 16)
+        return byte < 16 ? "0\(digits)" : digits
+      }
+      text += "\(workflow.name(of: file))\t\(row.byteCount)\t\(hex.joined())\n"
+    }
+    try replaceFile(path, with: text)
+  }
+
+  private func sourceDigest(of file: FileID, in workflow: borrowing Workflow) -> HashedFile? {
+    let row = workflow.files[file]
+    guard row.kind == .path, row.producer == .none, !row.isDirectory else { return nil }
+    let descriptor = clinux_open_at(
+      AT_FDCWD, workflow.text.string(row.location), O_RDONLY, 0)
+    guard descriptor >= 0 else { return nil }
+    defer { Glibc.close(descriptor) }
+    let (byteCount, digest) = sha256(of: descriptor)
+    return HashedFile(file: file, byteCount: byteCount, digest: digest)
+  }
+}

@@ -1,0 +1,111 @@
+// What a person sees of a run: problems when they happen, progress every few seconds, a summary.
+
+internal import Glibc
+internal import VineCore
+
+/// Writes a line to standard error.
+package func complain(_ text: String) {
+  var line = text + "\n"
+  _ = line.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO) }
+}
+
+/// Writes a line to standard output.
+package func tell(_ text: String) {
+  var line = text + "\n"
+  _ = line.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: STDOUT_FILENO) }
+}
+
+/// A number of bytes for people: `1.5 GB`, with 1 MB = 2^20 bytes.
+func bytesText(_ count: Int64) -> String {
+  if count < 1024 { return "\(count) B" }
+  var value = Double(count) / 1024
+  for unit in ["KB", "MB", "GB", "TB"] {
+    if value < 1024 || unit == "TB" { return "\(decimal(value, 1)) \(unit)" }
+    value /= 1024
+  }
+  return "\(count) B"
+}
+
+/// `value` with `places` decimals.
+package func decimal(_ value: Double, _ places: Int) -> String {
+  guard value.isFinite, abs(value) < 1e15 else { return "\(value)" }
+  var scale = 1.0
+  for _ in 0..<places { scale *= 10 }
+  let scaled = (abs(value) * scale).rounded()
+  let whole = Int64((scaled / scale).rounded(.down))
+  let sign = value < 0 && scaled > 0 ? "-" : ""
+  if places == 0 { return "\(sign)\(whole)" }
+  let fraction = "\(Int64(scaled - Double(whole) * scale))"
+  return "\(sign)\(whole).\(String(repeating: "0", count: places - fraction.count))\(fraction)"
+}
+
+/// Seconds as `12 s`, `3 min 20 s`, `2 h 5 min`.
+func durationText(_ seconds: Double) -> String {
+  if seconds < 10 { return "\(decimal(seconds, 1)) s" }
+  let whole = Int(seconds.rounded())
+  if whole < 60 { return "\(whole) s" }
+  if whole < 3600 { return "\(whole / 60) min \(whole % 60) s" }
+  return "\(whole / 3600) h \(whole % 3600 / 60) min"
+}
+
+/// `SIGSEGV` and the like; the number where it has no common name.
+func signalText(_ number: Int32) -> String {
+  let names: [Int32: String] = [
+    1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE",
+    9: "SIGKILL", 10: "SIGUSR1", 11: "SIGSEGV", 12: "SIGUSR2", 13: "SIGPIPE", 14: "SIGALRM",
+    15: "SIGTERM", 24: "SIGXCPU", 25: "SIGXFSZ", 31: "SIGSYS",
+  ]
+  return names[number] ?? "signal \(number)"
+}
+
+extension Workflow {
+  /// How an attempt of `task` ended, for people.
+  func endingText(_ ending: Ending, of task: TaskID) -> String {
+    switch ending {
+    case .succeeded: "succeeded"
+    case .exited(let status): "exit status \(status)"
+    case .signaled(let signal): "killed by \(signalText(signal))"
+    case .timedOut:
+      "over its time limit of \(decimal(Double(tasks[task].timeoutMilliseconds) / 1000, 1)) s"
+    case .missingOutput(let index): "missing output \(bindingText(outputs(of: task), index))"
+    case .wrongOutputKind(let index):
+      "output \(bindingText(outputs(of: task), index)) is not what was declared"
+    case .changedInput(let index): "changed its input \(bindingText(inputs(of: task), index))"
+    case .notStarted(let error): "could not be started: \(errorText(error))"
+    case .sandboxFailed(let error): "sandbox: \(errorText(error))"
+    case .inputUnavailable(let file, let error):
+      "input \(locationText(file)): \(errorText(error))"
+    case .outputNotWritten(let file, let error):
+      "output \(locationText(file)) not written: \(errorText(error))"
+    case .fitsNoNode: fitText(of: task)
+    case .killed: "killed: the run was stopped"
+    }
+  }
+
+  private func bindingText(_ bindings: ArraySlice<Binding>, _ index: UInt32) -> String {
+    let place = bindings.startIndex + Int(index)
+    return bindings.indices.contains(place) ? text.string(bindings[place].name) : "\(index)"
+  }
+
+  /// The path of a file on the shared file system, or its id.
+  func locationText(_ file: FileID) -> String {
+    files[file].kind == .path ? text.string(files[file].location) : name(of: file)
+  }
+
+  private func fitText(of task: TaskID) -> String {
+    let request = request(of: task)
+    var text = "asks for \(request.cores) core\(request.cores == 1 ? "" : "s")"
+    if let memory = request.memoryMB { text += " and \(memory) MB of memory" }
+    return text + ", which no node of this run has"
+  }
+
+  /// The command of `task` on one line.
+  func commandText(of task: TaskID) -> String {
+    let row = tasks[task]
+    let full =
+      row.commandKind == .argv
+      ? text.list(row.command).joined(separator: " ") : text.string(row.command)
+    let line = full.replacing("\n", with: "; ")
+    return line.count > 200 ? "\(line.prefix(200)) ..." : line
+  }
+}

@@ -1,0 +1,101 @@
+// Helper threads for calls that may block: copies, hashes, renames on the shared file system.
+
+internal import CLinux
+internal import Glibc
+internal import Synchronization
+
+/// A pool of threads with one queue of work and one of results. Work may touch nothing that the
+/// loop owns; its result is an event like any other. `descriptor` is readable when there is one.
+package final class BlockingQueue<Value: Sendable> {
+  package typealias Work = @Sendable () -> Value
+
+  private struct State {
+    var work: [Work] = []
+    var results: [Value] = []
+  }
+
+  /// What the threads share. Kept apart from the queue, so that threads do not keep it alive.
+  private final class Shared: Sendable {
+    let state = Mutex(State())
+    let descriptor: Int32
+    // A semaphore is made to be used from many threads.
+    nonisolated(unsafe) let semaphore: UnsafeMutablePointer<sem_t>
+
+    init(descriptor: Int32) {
+      self.descriptor = descriptor
+      semaphore = .allocate(capacity: 1)
+      sem_init(semaphore, 0, 0)
+    }
+  }
+
+  private let shared: Shared
+  private let threadCount: Int
+  private var startedCount = 0
+  /// Work handed in whose result was not drained yet.
+  package private(set) var pendingCount = 0
+
+  /// Threads are started when first needed.
+  package init(threadCount: Int) throws(RuntimeError) {
+    self.threadCount = threadCount
+    let descriptor = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
+    if descriptor < 0 { throw RuntimeError("make an event descriptor", errno: errno) }
+    shared = Shared(descriptor: descriptor)
+  }
+
+  package var descriptor: Int32 { shared.descriptor }
+
+  package func submit(_ work: @escaping Work) {
+    pendingCount += 1
+    shared.state.withLock { $0.work.append(work) }
+    if startedCount < threadCount && startedCount < pendingCount { startThread() }
+    sem_post(shared.semaphore)
+  }
+
+  /// The results that are there, in the order of their ends.
+  package func drain() -> [Value] {
+    if pendingCount == 0 { return [] }
+    var count: UInt64 = 0
+    _ = read(shared.descriptor, &count, 8)
+    let ready = shared.state.withLock { state in
+      let ready = state.results
+      state.results = []
+      return ready
+    }
+    pendingCount -= ready.count
+    return ready
+  }
+
+  private func startThread() {
+    startedCount += 1
+    let shared = shared
+    // A C function pointer cannot carry a generic type, a boxed closure can.
+    let argument = Unmanaged.passRetained(ThreadBody { Self.run(shared) }).toOpaque()
+    var thread = pthread_t()
+    pthread_create(
+      &thread, nil,
+      { argument in
+        if let argument {
+          Unmanaged<ThreadBody>.fromOpaque(argument).takeRetainedValue().body()
+        }
+        return nil
+      }, argument)
+    pthread_detach(thread)
+  }
+
+  private static func run(_ shared: Shared) {
+    while true {
+      sem_wait(shared.semaphore)
+      let work = shared.state.withLock { $0.work.isEmpty ? nil : $0.work.removeFirst() }
+      guard let work else { continue }
+      let result = work()
+      shared.state.withLock { $0.results.append(result) }
+      var one: UInt64 = 1
+      _ = write(shared.descriptor, &one, 8)
+    }
+  }
+}
+
+private final class ThreadBody {
+  let body: @Sendable () -> Void
+  init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+}

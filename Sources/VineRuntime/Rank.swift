@@ -1,0 +1,187 @@
+// A rank: starts MPI, hosts the manager, a worker, or both, and runs their loops on one thread.
+
+internal import CLinux
+internal import Glibc
+package import VineCore
+
+package enum Rank {
+  /// Runs a workflow to its end and returns the exit status. `load` is called on rank 0 alone,
+  /// after MPI has started: only rank 0 opens the description. It returns nil when it refused the
+  /// description and said why.
+  package static func run(
+    options: RunOptions, load: () -> Workflow?
+  ) -> Int32 {
+    do throws(RuntimeError) {
+      let signals = try SignalSource()
+      var mpi: MPIEnvironment?
+      if case .ranks(let count) = Launch.detect() { mpi = try MPIEnvironment(expecting: count) }
+      return try run(options: options, mpi: mpi, signals: signals, load: load)
+    } catch {
+      complain("vine-mpi: \(error)")
+      // Other ranks may wait for this one in MPI_Finalize for ever: leave without it.
+      leave(2)
+    }
+  }
+
+  private static func run(
+    options: RunOptions, mpi: MPIEnvironment?, signals: SignalSource, load: () -> Workflow?
+  ) throws(RuntimeError) -> Int32 {
+    clinux_become_subreaper()
+    clinux_set_timer_slack(1000)
+    let rank = mpi?.rank ?? 0
+    let size = mpi?.size ?? 1
+    let neighbours = mpi?.ranksOfNode ?? [0]
+    let workersHere = neighbours.filter { $0 != 0 }
+    let hostsWorker = rank != 0 || workersHere.isEmpty
+    let poll = try EventPoll()
+    poll.add(signals.descriptor, token: PollToken.signals)
+    var manager: ManagerLoop?
+    var worker: WorkerLoop?
+    var managerBox: Mailbox?
+    if rank == 0 {
+      let box = try Mailbox(role: .manager, mpi: mpi)
+      guard let workflow = load() else { leave(2) }
+      let workerCount = size - 1 + (hostsWorker ? 1 : 0)
+      manager = try ManagerLoop(
+        workflow, options: options, mpi: mpi, mailbox: box, poll: poll, workerCount: workerCount)
+      managerBox = box
+    }
+    var workerBox: Mailbox?
+    if hostsWorker {
+      let box = try Mailbox(role: .worker, mpi: mpi)
+      box.neighbour = managerBox
+      managerBox?.neighbour = box
+      worker = try WorkerLoop(
+        mpi: mpi, mailbox: box, poll: poll, nodeKey: neighbours[0],
+        isAgent: rank == (workersHere.first ?? 0))
+      workerBox = box
+    }
+    let loop = RankLoop(
+      manager: manager, worker: worker, boxes: [managerBox, workerBox].compactMap { $0 },
+      poll: poll, signals: signals,
+      bellCount: bellCount(rank: rank, size: size, neighbours: neighbours))
+    let status = try loop.run()
+    if status == 2 && size > 1 { leave(2) }
+    mpi?.finish()
+    return status
+  }
+
+  /// How many doorbells tell this rank of every message; `Int.max` when some peer has none: another
+  /// node's agent asks this node's agent for files.
+  private static func bellCount(rank: Int, size: Int, neighbours: [Int]) -> Int {
+    if rank == 0 { return size - 1 }
+    let isAgent = rank == neighbours.first { $0 != 0 }
+    return isAgent && neighbours.count < size ? .max : 1
+  }
+
+  /// Ends this process at once, without MPI_Finalize; the launcher ends the job.
+  static func leave(_ status: Int32) -> Never { _exit(status) }
+}
+
+/// The signals a rank listens to, as a descriptor.
+final class SignalSource {
+  let descriptor: Int32
+
+  /// SIGURG is the doorbell of other ranks of the node: ignored by default, so that it does no
+  /// harm to a stranger, and delivered all the same while it is blocked (signal(7)).
+  init() throws(RuntimeError) {
+    let mask = [SIGCHLD, SIGURG, SIGTERM, SIGINT, SIGHUP, SIGUSR1].reduce(UInt64(0)) {
+      $0 | 1 << UInt64($1 - 1)
+    }
+    descriptor = clinux_signal_descriptor(mask)
+    if descriptor < 0 { throw RuntimeError("listen to signals", errno: -descriptor) }
+    // A reader that went away is an error of write(2), not the end of the run.
+    signal(SIGPIPE, SIG_IGN)
+  }
+}
+
+/// The one thread of a rank.
+final class RankLoop {
+  private let manager: ManagerLoop?
+  private let worker: WorkerLoop?
+  private let boxes: [Mailbox]
+  private let poll: EventPoll
+  private let signals: SignalSource
+  private let bellCount: Int
+  private var idleTurns = 0
+
+  init(
+    manager: ManagerLoop?, worker: WorkerLoop?, boxes: [Mailbox], poll: EventPoll,
+    signals: SignalSource, bellCount: Int
+  ) {
+    self.manager = manager
+    self.worker = worker
+    self.boxes = boxes
+    self.poll = poll
+    self.signals = signals
+    self.bellCount = bellCount
+  }
+
+  /// Turns until the roles of this rank are done; returns the manager's status, 0 for a worker.
+  func run() throws(RuntimeError) -> Int32 {
+    while true {
+      var isBusy = takeReady() > 0
+      if let worker, try worker.turn() { isBusy = true }
+      if let manager, try manager.turn() { isBusy = true }
+      if let status = manager?.exitStatus { return status }
+      if manager == nil, worker?.isDone ?? true, !boxes.contains(where: \.hasUnfinishedSends) {
+        return 0
+      }
+      if isBusy { idleTurns = 0 } else { wait() }
+    }
+  }
+
+  private func takeReady() -> Int {
+    poll.forEachReady { token in
+      switch token {
+      case PollToken.signals: takeSignals()
+      case PollToken.workerHelpers, PollToken.managerHelpers: break
+      default: worker?.onPipeReady(token)
+      }
+    }
+  }
+
+  private func takeSignals() {
+    var hasChildEnded = false
+    var sender: Int32 = 0
+    while true {
+      switch clinux_next_signal(signals.descriptor, &sender) {
+      case 0:
+        if hasChildEnded { worker?.onChildSignal() }
+        return
+      case SIGCHLD: hasChildEnded = true
+      case SIGUSR1: manager?.drain(because: "SIGUSR1")
+      case SIGTERM, SIGINT, SIGHUP: abandon()
+      default: break
+      }
+    }
+  }
+
+  /// The launcher kills within a second: no farewells.
+  private func abandon() -> Never {
+    manager?.abandon()
+    worker?.abandon()
+    Rank.leave(3)
+  }
+
+  /// Sleeps until a signal, a pipe, a helper or a deadline, and a bounded time at most where other
+  /// nodes must be listened to: MPI wakes nobody.
+  private func wait() {
+    idleTurns += 1
+    // A message may be reported by the second look only (it makes progress after it looked).
+    if idleTurns < 4 { return }
+    var limit = sleepLimit()
+    if let due = worker?.nanosecondsToDeadline() { limit = min(limit, due) }
+    if let due = manager?.nanosecondsToDeadline() { limit = min(limit, due) }
+    if limit > 0 { poll.wait(nanoseconds: limit) }
+  }
+
+  private func sleepLimit() -> Int64 {
+    if worker?.needsFastPolling ?? false { return 20_000 }
+    let doubled = Int64(20_000) << Int64(min(idleTurns - 4, 6))
+    if boxes.contains(where: \.hasUnfinishedSends) { return min(doubled, 200_000) }
+    // With a doorbell at every peer nothing is missed; the bound is for a bell that got lost.
+    let bells = boxes.reduce(0) { $0 + $1.doorbells.count }
+    return bells >= bellCount ? 20_000_000 : min(doubled, 1_000_000)
+  }
+}

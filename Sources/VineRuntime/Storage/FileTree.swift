@@ -1,0 +1,166 @@
+// Whole files and directory trees: copied, linked, removed, measured, packed for the wire. Calls
+// return 0 or an errno and may block; symbolic links are never followed below the top.
+
+internal import CLinux
+internal import Glibc
+
+/// One entry of a directory.
+struct DirectoryEntry {
+  let name: String
+  let isDirectory: Bool
+}
+
+enum FileTree {
+  /// The entries of a directory, sorted by name's bytes, so that walks are the same everywhere.
+  static func entries(of path: String) -> (entries: [DirectoryEntry], error: Int32) {
+    guard let stream = opendir(path) else { return ([], errno) }
+    defer { closedir(stream) }
+    var found: [DirectoryEntry] = []
+    while let entry = readdir(stream) {
+      let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+        String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+      }
+      if name == "." || name == ".." { continue }
+      var isDirectory = Int(entry.pointee.d_type) == Int(DT_DIR)
+      if Int(entry.pointee.d_type) == Int(DT_UNKNOWN) {
+        var info = stat()
+        isDirectory =
+          lstat("\(path)/\(name)", &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
+      }
+      found.append(DirectoryEntry(name: name, isDirectory: isDirectory))
+    }
+    found.sort { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
+    return (found, 0)
+  }
+
+  /// Removes `path` and all below it; nothing there is no error.
+  @discardableResult
+  static func remove(_ path: String) -> Int32 {
+    if unlink(path) == 0 || errno == ENOENT { return 0 }
+    guard errno == EISDIR || errno == EPERM else { return errno }
+    // A directory that its owner may not enter is opened up first.
+    var (entries, error) = entries(of: path)
+    if error == EACCES && chmod(path, 0o700) == 0 {
+      (entries, error) = Self.entries(of: path)
+    }
+    if error != 0 { return error }
+    var info = stat()
+    if !entries.isEmpty, lstat(path, &info) == 0, info.st_mode & 0o300 != 0o300 {
+      chmod(path, 0o700)
+    }
+    for entry in entries {
+      let failure = remove("\(path)/\(entry.name)")
+      if failure != 0 { return failure }
+    }
+    return rmdir(path) == 0 || errno == ENOENT ? 0 : errno
+  }
+
+  /// Makes `path` and the directories above it.
+  static func makeDirectories(_ path: String, mode: UInt32 = 0o777) -> Int32 {
+    if mkdir(path, mode) == 0 || errno == EEXIST { return 0 }
+    guard errno == ENOENT, let slash = path.lastIndex(of: "/"), slash != path.startIndex
+    else { return errno }
+    let error = makeDirectories(String(path[..<slash]), mode: mode)
+    if error != 0 { return error }
+    return mkdir(path, mode) == 0 || errno == EEXIST ? 0 : errno
+  }
+
+  /// Copies one regular file with its mode to a path that does not exist; `isSynced` makes it
+  /// durable. Fails with EBUSY when the source changes meanwhile.
+  static func copyFile(
+    _ source: String, to target: String, isSynced: Bool = false
+  ) -> (byteCount: Int64, error: Int32) {
+    let from = clinux_open_at(AT_FDCWD, source, O_RDONLY, 0)
+    if from < 0 { return (0, -from) }
+    defer { close(from) }
+    var info = stat()
+    if fstat(from, &info) != 0 { return (0, errno) }
+    if info.st_mode & S_IFMT == S_IFDIR { return (0, EISDIR) }
+    let to = clinux_open_at(
+      AT_FDCWD, target, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, info.st_mode & 0o777 | 0o200)
+    if to < 0 { return (0, -to) }
+    var copied: Int64 = 0
+    var error: Int32 = 0
+    copied = clinux_copy(from, to, Int64(info.st_size))
+    if copied < 0 { error = Int32(-copied) }
+    var after = stat()
+    if error == 0 && fstat(from, &after) != 0 { error = errno }
+    if error == 0 && (copied != Int64(info.st_size) || !isUnchanged(info, after)) { error = EBUSY }
+    if error == 0 && isSynced && fsync(to) != 0 { error = errno }
+    if close(to) != 0 && error == 0 { error = errno }
+    if error != 0 { unlink(target) }
+    return (max(copied, 0), error)
+  }
+
+  /// Same size and same time of modification.
+  static func isUnchanged(_ one: stat, _ other: stat) -> Bool {
+    one.st_size == other.st_size && one.st_mtim.tv_sec == other.st_mtim.tv_sec
+      && one.st_mtim.tv_nsec == other.st_mtim.tv_nsec
+  }
+
+  /// Copies a tree: directories, files with modes, symbolic links as they are. `target` must not
+  /// exist. With `linksFiles`, files are hard links.
+  static func copyTree(
+    _ source: String, to target: String, linksFiles: Bool = false, isSynced: Bool = false
+  ) -> (byteCount: Int64, error: Int32) {
+    if mkdir(target, 0o777) != 0 { return (0, errno) }
+    let (entries, error) = entries(of: source)
+    if error != 0 { return (0, error) }
+    var byteCount: Int64 = 0
+    for entry in entries {
+      let (count, failure) = copyEntry(
+        "\(source)/\(entry.name)", to: "\(target)/\(entry.name)", isDirectory: entry.isDirectory,
+        linksFiles: linksFiles, isSynced: isSynced)
+      if failure != 0 { return (byteCount, failure) }
+      byteCount += count
+    }
+    var info = stat()
+    if stat(source, &info) == 0 { chmod(target, info.st_mode & 0o777) }
+    return (byteCount, isSynced ? syncDirectory(target) : 0)
+  }
+
+  private static func copyEntry(
+    _ source: String, to target: String, isDirectory: Bool, linksFiles: Bool, isSynced: Bool
+  ) -> (byteCount: Int64, error: Int32) {
+    if isDirectory {
+      return copyTree(source, to: target, linksFiles: linksFiles, isSynced: isSynced)
+    }
+    var info = stat()
+    if lstat(source, &info) != 0 { return (0, errno) }
+    switch info.st_mode & S_IFMT {
+    case S_IFLNK:
+      var text = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
+      let count = readlink(source, &text, Int(PATH_MAX))
+      if count < 0 { return (0, errno) }
+      return (0, symlink(text, target) == 0 ? 0 : errno)
+    case S_IFREG:
+      if linksFiles && link(source, target) == 0 { return (Int64(info.st_size), 0) }
+      return copyFile(source, to: target, isSynced: isSynced)
+    default:
+      // Sockets, pipes and devices are not data.
+      return (0, 0)
+    }
+  }
+
+  static func syncDirectory(_ path: String) -> Int32 {
+    let descriptor = clinux_open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0)
+    if descriptor < 0 { return -descriptor }
+    defer { close(descriptor) }
+    return fsync(descriptor) == 0 ? 0 : errno
+  }
+
+  /// Stands for the state of a file or of all files below a directory: changes when one of them
+  /// does.
+  static func signature(of path: String) -> UInt64 {
+    var info = stat()
+    guard lstat(path, &info) == 0 else { return 0 }
+    var sum = UInt64(bitPattern: Int64(info.st_size)) &* 0x9E37_79B9_7F4A_7C15
+    sum ^= UInt64(bitPattern: Int64(info.st_mtim.tv_sec)) &* 0xC2B2_AE3D_27D4_EB4F
+    sum ^= UInt64(bitPattern: Int64(info.st_mtim.tv_nsec)) &* 0x1656_67B1_9E37_79F9
+    guard info.st_mode & S_IFMT == S_IFDIR else { return sum }
+    for entry in entries(of: path).entries {
+      sum = sum &* 31 &+ signature(of: "\(path)/\(entry.name)")
+    }
+    return sum
+  }
+}

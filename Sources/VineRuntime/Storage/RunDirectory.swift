@@ -1,0 +1,138 @@
+// The directory that a run leaves behind: journal, output of tasks, summary, outcome.
+
+internal import FoundationEssentials
+internal import Glibc
+internal import VineCore
+
+/// How a run ended, in `RUN/outcome`. An absent file means that the session died.
+struct OutcomeFile: Codable, Equatable {
+  /// workflow.md's exit status.
+  var status: Int32
+  var epoch: Int
+  /// What it means, for people.
+  var text: String
+}
+
+/// The figures of a run, in `RUN/summary.json`.
+struct SummaryFile: Codable, Equatable {
+  struct Tasks: Codable, Equatable {
+    var total = 0
+    var done = 0
+    var failed = 0
+    /// Never ran, since something they need failed or the run was stopped.
+    var cancelled = 0
+    /// Left for the next session.
+    var left = 0
+    var triedAgain = 0
+  }
+  /// Bytes moved, by route.
+  struct Bytes: Codable, Equatable {
+    var sharedFileSystemToNode: Int64 = 0
+    var nodeToNode: Int64 = 0
+    var nodeToSharedFileSystem: Int64 = 0
+    /// Bulk bytes that passed through the manager.
+    var throughManager: Int64 = 0
+  }
+  var name: String
+  var status: Int32
+  var version: String
+  var mpi: String
+  var nodes: Int
+  var ranks: Int
+  var cores: Int
+  var tasks = Tasks()
+  /// Seconds from the first start of a task to the last end.
+  var makespanSeconds: Double
+  /// Seconds from the start of the program to its end.
+  var wallSeconds: Double
+  /// Core seconds granted to running tasks, over cores times makespan.
+  var coreUtilisation: Double
+  /// User and system time of all tasks.
+  var taskCPUSeconds: Double
+  var bytes = Bytes()
+  var sharedFileSystemReads: Int64 = 0
+  var unwrittenOutputs: [String] = []
+}
+
+struct RunDirectory {
+  let path: String
+
+  var outputPack: String { "\(path)/output.pack" }
+  /// A person makes this file to stop the run.
+  var stopFile: String { "\(path)/stop" }
+  /// The last part of its path: names the run.
+  var name: String { path.split(separator: "/").last.map(String.init) ?? "run" }
+
+  /// Makes a new run directory: `chosen`, or `vine-runs/NAME-TIME` in the working directory with
+  /// `vine-runs/latest` pointing to it.
+  static func make(chosen: String?, workflowName: String) throws(RuntimeError) -> RunDirectory {
+    let path: String
+    if let chosen {
+      path = absolutePath(chosen)
+      let error = FileTree.makeDirectories(path)
+      if error != 0 { throw RuntimeError("make run directory", path, errno: error) }
+    } else {
+      path = try makeNumbered(in: absolutePath("vine-runs"), workflowName: workflowName)
+    }
+    if access("\(path)/journal", F_OK) == 0 {
+      throw RuntimeError(
+        "use run directory", path,
+        detail: "it holds an earlier run; choose another one with --run-dir")
+    }
+    chmod(path, 0o700)
+    if mkdir("\(path)/journal", 0o700) != 0 {
+      throw RuntimeError("make", "\(path)/journal", errno: errno)
+    }
+    return RunDirectory(path: path)
+  }
+
+  private static func makeNumbered(
+    in parent: String, workflowName: String
+  ) throws(RuntimeError) -> String {
+    let error = FileTree.makeDirectories(parent)
+    if error != 0 { throw RuntimeError("make", parent, errno: error) }
+    let safe = String(
+      workflowName.unicodeScalars.prefix(80).map { scalar in
+        scalar == "/" || scalar.value < 33 || scalar.value == 127 ? "_" : Character(scalar)
+      })
+    let base = "\(safe.isEmpty || safe.hasPrefix(".") ? "run" : safe)-\(timestamp())"
+    for number in 1...1000 {
+      let name = number == 1 ? base : "\(base)-\(number)"
+      if mkdir("\(parent)/\(name)", 0o700) == 0 {
+        let link = "\(parent)/latest"
+        let temporary = "\(link)-\(getpid())"
+        if symlink(name, temporary) == 0 && rename(temporary, link) != 0 { unlink(temporary) }
+        return "\(parent)/\(name)"
+      }
+      if errno != EEXIST { throw RuntimeError("make", "\(parent)/\(name)", errno: errno) }
+    }
+    throw RuntimeError("make a run directory in", parent, detail: "too many runs in one second")
+  }
+
+  func write(_ outcome: OutcomeFile) throws(RuntimeError) {
+    try write(outcome, to: "\(path)/outcome")
+  }
+
+  func write(_ summary: SummaryFile) throws(RuntimeError) {
+    try write(summary, to: "\(path)/summary.json")
+  }
+
+  private func write(_ value: some Encodable, to path: String) throws(RuntimeError) {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    guard let data = try? encoder.encode(value) else {
+      throw RuntimeError("write", path, detail: "a figure is not finite")
+    }
+    try replaceFile(path, with: String(decoding: data, as: UTF8.self) + "\n")
+  }
+}
+
+/// `path` seen from the root, without links resolved.
+package func absolutePath(_ path: String) -> String {
+  if path.hasPrefix("/") { return path }
+  var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
+  guard getcwd(&buffer, Int(PATH_MAX)) != nil else { return path }
+  let here = String(
+    decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  return here == "/" ? "/\(path)" : "\(here)/\(path)"
+}

@@ -1,0 +1,122 @@
+// The node-local directory of a run: `SCRATCH/vine-mpi-UID/TOKEN`, with the node's cache in it and
+// one directory of sandboxes per rank. Ours alone (0700), never behind a symbolic link.
+
+internal import CLinux
+internal import Glibc
+
+struct ScratchDirectory {
+  let path: String
+  let warning: String?
+  /// Held open with a shared lock for as long as the run lives here: a directory whose lock nobody
+  /// holds is left over. Node-local file systems keep locks well; the shared one is never asked.
+  private let lock: Int32
+
+  var cache: String { "\(path)/cache" }
+
+  func sandboxes(of rank: Int) -> String { "\(path)/sandboxes-\(rank)" }
+  func spool(of rank: Int) -> String { "\(path)/output-\(rank)" }
+  func part(_ name: String) -> String { "\(path)/part-\(name)" }
+
+  /// Makes or joins the directory named `token` in `scratch`, or in the first usable place.
+  static func open(_ scratch: String, token: String) throws(RuntimeError) -> ScratchDirectory {
+    let base = try choose(scratch)
+    let mine = "\(base)/vine-mpi-\(getuid())"
+    try makePrivate(mine)
+    let path = "\(mine)/\(token)"
+    try makePrivate(path)
+    let lock = clinux_open_at(
+      AT_FDCWD, "\(path)/lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0o600)
+    if lock < 0 { throw RuntimeError("use scratch directory", path, errno: -lock) }
+    flock(lock, LOCK_SH | LOCK_NB)
+    let cache = "\(path)/cache"
+    if mkdir(cache, 0o700) != 0 && errno != EEXIST {
+      throw RuntimeError("make", cache, errno: errno)
+    }
+    return ScratchDirectory(path: path, warning: warning(about: base), lock: lock)
+  }
+
+  /// Removes what this rank put here; the last rank of the node removes the directory.
+  func leave(rank: Int, isAgent: Bool) {
+    FileTree.remove(sandboxes(of: rank))
+    FileTree.remove(spool(of: rank))
+    if isAgent { FileTree.remove(cache) }
+    close(lock)
+    // The lock file goes with the directory: only when nothing else is left in it.
+    let left = FileTree.entries(of: path).entries
+    if left.allSatisfy({ $0.name == "lock" }) {
+      unlink("\(path)/lock")
+      rmdir(path)
+    }
+  }
+
+  /// Removes directories beside this one that their runs left behind.
+  func removeLeftovers() {
+    guard let slash = path.lastIndex(of: "/") else { return }
+    let parent = String(path[..<slash])
+    let now = time(nil)
+    for entry in FileTree.entries(of: parent).entries where entry.isDirectory {
+      let other = "\(parent)/\(entry.name)"
+      var info = stat()
+      // A minute's grace for a run that is just making its directory.
+      guard other != path, lstat(other, &info) == 0, now - info.st_mtim.tv_sec > 60
+      else { continue }
+      let descriptor = clinux_open_at(AT_FDCWD, "\(other)/lock", O_RDWR | O_NOFOLLOW, 0)
+      guard descriptor >= 0 else { continue }
+      if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { FileTree.remove(other) }
+      close(descriptor)
+    }
+  }
+
+  private static func choose(_ scratch: String) throws(RuntimeError) -> String {
+    if !scratch.isEmpty {
+      let error = FileTree.makeDirectories(scratch)
+      if error != 0 { throw RuntimeError("use scratch directory", scratch, errno: error) }
+      return scratch
+    }
+    var candidates: [String] = []
+    for name in ["VINE_SCRATCH", "SLURM_TMPDIR", "TMPDIR"] {
+      if let value = getenv(name) { candidates.append(String(cString: value)) }
+    }
+    candidates += ["/local/scratch", "/tmp"]
+    for candidate in candidates where !candidate.isEmpty {
+      if access(candidate, W_OK | X_OK) == 0 { return candidate }
+    }
+    throw RuntimeError(
+      "find a scratch directory", detail: "none of $VINE_SCRATCH, $SLURM_TMPDIR, $TMPDIR, "
+        + "/local/scratch and /tmp is writable on this node; name one with --scratch")
+  }
+
+  /// Makes a directory of our own with 0700, or checks that the one there is one.
+  private static func makePrivate(_ path: String) throws(RuntimeError) {
+    if mkdir(path, 0o700) == 0 { return }
+    if errno != EEXIST { throw RuntimeError("make", path, errno: errno) }
+    var info = stat()
+    if lstat(path, &info) != 0 { throw RuntimeError("use", path, errno: errno) }
+    guard info.st_mode & S_IFMT == S_IFDIR, info.st_uid == getuid(), info.st_mode & 0o077 == 0
+    else {
+      throw RuntimeError(
+        "use scratch directory", path,
+        detail: "it is not a directory of yours with mode 0700; remove it or choose another "
+          + "place with --scratch")
+    }
+  }
+
+  /// Network file systems by their statfs(2) magic numbers.
+  private static func warning(about base: String) -> String? {
+    let name: String? =
+      switch clinux_file_system(base) {
+      case 0x6969: "NFS"
+      case 0x0BD0_0BD0: "Lustre"
+      case 0x4750_4653: "GPFS"
+      case 0x1980_0202, 0x2003_0528: "PVFS or OrangeFS"
+      case 0x00C3_6400: "Ceph"
+      case 0x6265_6763: "BeeGFS"
+      case 0xFF53_4D42, 0x517B: "SMB"
+      default: nil
+      }
+    return name.map {
+      "scratch directory \(base) lies on \($0), a network file system: every intermediate file "
+        + "will travel twice. Name a node-local one with --scratch."
+    }
+  }
+}

@@ -1,0 +1,463 @@
+// What travels between the roles, as bytes: the core's messages with the text that belongs to
+// them, and the few messages of the adapters' own.
+
+internal import VineCore
+
+/// The first byte of a frame.
+enum FrameKind: UInt8 {
+  // Manager to worker.
+  case welcome = 1, startTask, takeBack, killTask, fetch, unlink, commit, leave, placeOutput, ping
+  // Worker to manager.
+  case registration = 32, replicaReady, taskFinished, taskReturned, transferEnded, committed
+  case note, hashed, leaving, goodbye, pong
+  // Worker to worker.
+  case readRequest = 64, readGranted, readRefused
+}
+
+/// Version of the frames; raised when one changes.
+let frameVersion: UInt32 = 1
+
+/// What a worker says of itself, once.
+struct Registration: Equatable {
+  var build: String
+  var hostName: String
+  /// The lowest rank of its node: names the node.
+  var nodeKey: UInt32
+  /// Present in the registration of a node's agent.
+  var topology: Topology?
+  var processID: Int32
+  /// Processes can signal each other when boot and process namespace are the same.
+  var bootID: String
+  var processNamespace: UInt64
+}
+
+/// What every worker has to know before its first task.
+struct Welcome: Equatable {
+  /// Unpredictable name of the run's directory in scratch.
+  var token: String
+  var runName: String
+  /// `--scratch`; empty: the worker looks for itself.
+  var scratch: String
+  var submitDirectory: String
+  var environment: [String]
+  var umask: UInt32
+  /// Hash each output and say so.
+  var wantsHashes: Bool
+  /// The manager's process, when it can be signalled from there; else 0.
+  var managerProcessID: Int32
+  var outputPath: String
+  /// For a task list's variables.
+  var nodeCount: UInt32
+  var rankCount: UInt32
+}
+
+/// How an input gets into the sandbox, or an output out of it.
+struct FileOrder: Equatable {
+  var file: FileID
+  var name: String
+  var isCopy: Bool
+  var isDirectory: Bool
+}
+
+/// All an executor needs to run an attempt.
+struct AttemptOrder: Equatable {
+  var attempt: AttemptID
+  var allocation: AllocationID
+  var timeoutMilliseconds: UInt32
+  var taskName: String
+  var commandKind: CommandKind
+  /// NUL-ended arguments, or text for the shell.
+  var command: [UInt8]
+  /// NUL-ended `KEY=VALUE` texts.
+  var environment: [UInt8]
+  var usesSandbox: Bool
+  var coreCount: UInt16
+  var memoryMB: UInt32
+  /// Operating system indices of the processing units it is bound to.
+  var processingUnits: [UInt32]
+  var inputs: [FileOrder]
+  var outputs: [FileOrder]
+}
+
+/// All an agent needs to bring a file into the cache.
+struct FetchOrder: Equatable {
+  var file: FileID
+  var transfer: TransferID
+  var source: TransferSource
+  var byteCount: Int64
+  var isDirectory: Bool
+  /// A path for the shared file system, the content itself for a buffer.
+  var location: [UInt8]
+}
+
+struct CommitOrder: Equatable {
+  var file: FileID
+  var attempt: UInt32
+  var isDirectory: Bool
+  var path: String
+}
+
+/// What a person should see of a failed attempt.
+struct AttemptNote: Equatable {
+  var attempt: AttemptID
+  /// What went wrong beside the exit status; may be empty.
+  var reason: String
+  var errorTail: [UInt8]
+}
+
+struct HashedFile: Equatable {
+  var file: FileID
+  var byteCount: Int64
+  var digest: [UInt8]
+}
+
+/// A worker's sums, sent when it leaves.
+struct WorkerTotals: Equatable {
+  var outputByteCount: Int64 = 0
+  var sharedReadByteCount: Int64 = 0
+  var sharedReadCount: Int64 = 0
+  var sharedWrittenByteCount: Int64 = 0
+  var receivedByteCount: Int64 = 0
+  var sentByteCount: Int64 = 0
+}
+
+// MARK: - Encoding
+
+extension WireWriter {
+  init(_ kind: FrameKind) { self.init(kind.rawValue) }
+
+  mutating func put(_ attempt: AttemptID) {
+    put(attempt.task.rawValue)
+    put(attempt.number)
+  }
+
+  mutating func put(_ source: TransferSource) {
+    switch source {
+    case .sharedFileSystem: put(UInt32.max)
+    case .manager: put(UInt32.max - 1)
+    case .node(let agent): put(agent.rawValue)
+    }
+  }
+
+  mutating func put(_ ending: Ending) {
+    let (code, first, second): (UInt8, UInt32, Int32) =
+      switch ending {
+      case .succeeded: (0, 0, 0)
+      case .exited(let status): (1, 0, status)
+      case .signaled(let signal): (2, 0, signal)
+      case .timedOut: (3, 0, 0)
+      case .missingOutput(let index): (4, index, 0)
+      case .wrongOutputKind(let index): (5, index, 0)
+      case .changedInput(let index): (6, index, 0)
+      case .notStarted(let errno): (7, 0, errno)
+      case .sandboxFailed(let errno): (8, 0, errno)
+      case .inputUnavailable(let file, let errno): (9, file.rawValue, errno)
+      case .outputNotWritten(let file, let errno): (10, file.rawValue, errno)
+      case .fitsNoNode: (11, 0, 0)
+      case .killed: (12, 0, 0)
+      }
+    put(code)
+    put(first)
+    put(second)
+  }
+
+  mutating func put(_ completion: Completion) {
+    put(completion.ending)
+    put(completion.start.nanoseconds)
+    put(completion.end.nanoseconds)
+    put(completion.cpuMicroseconds)
+    put(completion.maxResidentKB)
+  }
+
+  mutating func put(_ topology: Topology) {
+    put(topology.memoryMB)
+    put(topology.gpuCount)
+    put(UInt32(topology.cores.count))
+    for core in topology.cores {
+      put(core.numaNode)
+      put(core.processingUnits)
+    }
+  }
+
+  mutating func put(_ numbers: [UInt32]) {
+    put(UInt32(numbers.count))
+    for number in numbers { put(number) }
+  }
+
+  mutating func put(_ orders: [FileOrder]) {
+    put(UInt32(orders.count))
+    for order in orders {
+      put(order.file.rawValue)
+      put(order.name)
+      put(order.isCopy)
+      put(order.isDirectory)
+    }
+  }
+
+  init(_ registration: Registration) {
+    self.init(.registration)
+    put(frameVersion)
+    put(registration.build)
+    put(registration.hostName)
+    put(registration.nodeKey)
+    put(registration.processID)
+    put(registration.bootID)
+    put(registration.processNamespace)
+    put(registration.topology != nil)
+    if let topology = registration.topology { put(topology) }
+  }
+
+  init(_ welcome: Welcome) {
+    self.init(.welcome)
+    put(welcome.token)
+    put(welcome.runName)
+    put(welcome.scratch)
+    put(welcome.submitDirectory)
+    put(welcome.environment)
+    put(welcome.umask)
+    put(welcome.wantsHashes)
+    put(welcome.managerProcessID)
+    put(welcome.outputPath)
+    put(welcome.nodeCount)
+    put(welcome.rankCount)
+  }
+
+  init(_ order: AttemptOrder) {
+    self.init(.startTask)
+    put(order.attempt)
+    put(order.allocation.rawValue)
+    put(order.timeoutMilliseconds)
+    put(order.taskName)
+    put(order.commandKind.rawValue)
+    put(bytes: order.command)
+    put(bytes: order.environment)
+    put(order.usesSandbox)
+    put(order.coreCount)
+    put(order.memoryMB)
+    put(order.processingUnits)
+    put(order.inputs)
+    put(order.outputs)
+  }
+
+  init(_ order: FetchOrder) {
+    self.init(.fetch)
+    put(order.file.rawValue)
+    put(order.transfer.rawValue)
+    put(order.source)
+    put(order.byteCount)
+    put(order.isDirectory)
+    put(bytes: order.location)
+  }
+
+  init(_ order: CommitOrder) {
+    self.init(.commit)
+    put(order.file.rawValue)
+    put(order.attempt)
+    put(order.isDirectory)
+    put(order.path)
+  }
+
+  init(_ note: AttemptNote) {
+    self.init(.note)
+    put(note.attempt)
+    put(note.reason)
+    put(bytes: note.errorTail)
+  }
+
+  init(_ hashed: HashedFile) {
+    self.init(.hashed)
+    put(hashed.file.rawValue)
+    put(hashed.byteCount)
+    put(bytes: hashed.digest)
+  }
+
+  init(_ totals: WorkerTotals, kind: FrameKind) {
+    self.init(kind)
+    put(totals.outputByteCount)
+    put(totals.sharedReadByteCount)
+    put(totals.sharedReadCount)
+    put(totals.sharedWrittenByteCount)
+    put(totals.receivedByteCount)
+    put(totals.sentByteCount)
+  }
+
+  /// A worker's message without text.
+  init(_ message: WorkerMessage) {
+    switch message {
+    case .replicaReady(let file, let byteCount):
+      self.init(.replicaReady)
+      put(file.rawValue)
+      put(byteCount)
+    case .taskFinished(let attempt, let completion):
+      self.init(.taskFinished)
+      put(attempt)
+      put(completion)
+    case .taskReturned(let attempt):
+      self.init(.taskReturned)
+      put(attempt)
+    case .transferEnded(let transfer, let byteCount, let error):
+      self.init(.transferEnded)
+      put(transfer.rawValue)
+      put(byteCount)
+      put(error)
+    case .committed(let file, let byteCount, let error):
+      self.init(.committed)
+      put(file.rawValue)
+      put(byteCount)
+      put(error)
+    }
+  }
+}
+
+// MARK: - Decoding
+
+extension WireReader {
+  mutating func takeAttempt() throws(WireError) -> AttemptID {
+    AttemptID(TaskID(rawValue: try take()), try take())
+  }
+
+  mutating func takeFile() throws(WireError) -> FileID { FileID(rawValue: try take()) }
+
+  mutating func takeSource() throws(WireError) -> TransferSource {
+    switch try take(UInt32.self) {
+    case .max: .sharedFileSystem
+    case .max - 1: .manager
+    case let rank: .node(agent: WorkerID(rawValue: rank))
+    }
+  }
+
+  mutating func takeEnding() throws(WireError) -> Ending {
+    let code = try take(UInt8.self)
+    let first = try take(UInt32.self)
+    let second = try take(Int32.self)
+    switch code {
+    case 0: return .succeeded
+    case 1: return .exited(second)
+    case 2: return .signaled(second)
+    case 3: return .timedOut
+    case 4: return .missingOutput(first)
+    case 5: return .wrongOutputKind(first)
+    case 6: return .changedInput(first)
+    case 7: return .notStarted(second)
+    case 8: return .sandboxFailed(second)
+    case 9: return .inputUnavailable(FileID(rawValue: first), second)
+    case 10: return .outputNotWritten(FileID(rawValue: first), second)
+    case 11: return .fitsNoNode
+    case 12: return .killed
+    default: throw WireError()
+    }
+  }
+
+  mutating func takeCompletion() throws(WireError) -> Completion {
+    Completion(
+      try takeEnding(), start: Instant(nanoseconds: try take()),
+      end: Instant(nanoseconds: try take()), cpuMicroseconds: try take(),
+      maxResidentKB: try take())
+  }
+
+  mutating func takeNumbers() throws(WireError) -> [UInt32] {
+    let count = Int(try take(UInt32.self))
+    guard count <= Limits.coresPerNodeMax * 8 else { throw WireError() }
+    var numbers: [UInt32] = []
+    for _ in 0..<count { numbers.append(try take()) }
+    return numbers
+  }
+
+  mutating func takeTopology() throws(WireError) -> Topology {
+    let memory = try take(UInt32.self)
+    let gpus = try take(UInt16.self)
+    let count = Int(try take(UInt32.self))
+    guard count <= Limits.coresPerNodeMax else { throw WireError() }
+    var cores: [Core] = []
+    for _ in 0..<count {
+      let numaNode = try take(UInt32.self)
+      cores.append(Core(processingUnits: try takeNumbers(), numaNode: numaNode))
+    }
+    return Topology(cores: cores, memoryMB: memory, gpuCount: gpus)
+  }
+
+  mutating func takeFileOrders() throws(WireError) -> [FileOrder] {
+    let count = Int(try take(UInt32.self))
+    var orders: [FileOrder] = []
+    for _ in 0..<count {
+      orders.append(
+        FileOrder(
+          file: try takeFile(), name: try takeText(), isCopy: try takeBool(),
+          isDirectory: try takeBool()))
+    }
+    return orders
+  }
+
+  mutating func takeRegistration() throws(WireError) -> Registration {
+    guard try take(UInt32.self) == frameVersion else { throw WireError() }
+    var registration = Registration(
+      build: try takeText(), hostName: try takeText(), nodeKey: try take(), topology: nil,
+      processID: try take(), bootID: try takeText(), processNamespace: try take())
+    if try takeBool() { registration.topology = try takeTopology() }
+    return registration
+  }
+
+  mutating func takeWelcome() throws(WireError) -> Welcome {
+    Welcome(
+      token: try takeText(), runName: try takeText(), scratch: try takeText(),
+      submitDirectory: try takeText(), environment: try takeTexts(), umask: try take(),
+      wantsHashes: try takeBool(), managerProcessID: try take(), outputPath: try takeText(),
+      nodeCount: try take(), rankCount: try take())
+  }
+
+  mutating func takeAttemptOrder() throws(WireError) -> AttemptOrder {
+    let attempt = try takeAttempt()
+    let allocation = AllocationID(rawValue: try take())
+    let timeout = try take(UInt32.self)
+    let name = try takeText()
+    guard let kind = CommandKind(rawValue: try take()) else { throw WireError() }
+    return AttemptOrder(
+      attempt: attempt, allocation: allocation, timeoutMilliseconds: timeout, taskName: name,
+      commandKind: kind, command: Array(try takeBytes()), environment: Array(try takeBytes()),
+      usesSandbox: try takeBool(), coreCount: try take(), memoryMB: try take(),
+      processingUnits: try takeNumbers(), inputs: try takeFileOrders(),
+      outputs: try takeFileOrders())
+  }
+
+  mutating func takeFetchOrder() throws(WireError) -> FetchOrder {
+    FetchOrder(
+      file: try takeFile(), transfer: TransferID(rawValue: try take()), source: try takeSource(),
+      byteCount: try take(), isDirectory: try takeBool(), location: Array(try takeBytes()))
+  }
+
+  mutating func takeCommitOrder() throws(WireError) -> CommitOrder {
+    CommitOrder(
+      file: try takeFile(), attempt: try take(), isDirectory: try takeBool(),
+      path: try takeText())
+  }
+
+  mutating func takeNote() throws(WireError) -> AttemptNote {
+    AttemptNote(
+      attempt: try takeAttempt(), reason: try takeText(), errorTail: Array(try takeBytes()))
+  }
+
+  mutating func takeHashedFile() throws(WireError) -> HashedFile {
+    HashedFile(file: try takeFile(), byteCount: try take(), digest: Array(try takeBytes()))
+  }
+
+  mutating func takeTotals() throws(WireError) -> WorkerTotals {
+    WorkerTotals(
+      outputByteCount: try take(), sharedReadByteCount: try take(), sharedReadCount: try take(),
+      sharedWrittenByteCount: try take(), receivedByteCount: try take(),
+      sentByteCount: try take())
+  }
+
+  /// The core's message of a worker, of `kind`; nil for the adapters' own kinds.
+  mutating func takeWorkerMessage(_ kind: FrameKind) throws(WireError) -> WorkerMessage? {
+    switch kind {
+    case .replicaReady: .replicaReady(try takeFile(), byteCount: try take())
+    case .taskFinished: .taskFinished(try takeAttempt(), try takeCompletion())
+    case .taskReturned: .taskReturned(try takeAttempt())
+    case .transferEnded:
+      .transferEnded(
+        TransferID(rawValue: try take()), byteCount: try take(), error: try take())
+    case .committed: .committed(try takeFile(), byteCount: try take(), error: try take())
+    default: nil
+    }
+  }
+}

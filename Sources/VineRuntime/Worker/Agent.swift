@@ -1,0 +1,342 @@
+// A node's agent: brings files into the node's cache, out of it to other nodes, and to the shared
+// file system. What may block runs on helper threads.
+
+internal import CLinux
+internal import Crypto
+internal import Glibc
+internal import VineCore
+
+/// What helper threads of a worker give back.
+enum HelperResult: Sendable {
+  /// A part file is complete, or failed.
+  case fetched(TransferID, FileID, part: String, byteCount: Int64, error: Int32)
+  /// A packed directory is ready to be sent.
+  case packed(ReadRequest, path: String, error: Int32)
+  case committed(FileID, byteCount: Int64, error: Int32)
+  case hashed(FileID, byteCount: Int64, digest: [UInt8])
+  case removed
+}
+
+/// A peer's wish to read a file of this node.
+struct ReadRequest: Sendable {
+  let file: FileID
+  let transfer: TransferID
+  let tag: Int32
+  let byteCount: Int64
+  let isDirectory: Bool
+  let rank: Int
+}
+
+final class Agent {
+  private struct Incoming {
+    let order: FetchOrder
+    let part: String
+    var mode: mode_t?
+    var isReceived = false
+  }
+
+  private let scratch: ScratchDirectory
+  private let runName: String
+  private let mailbox: Mailbox
+  private let bulk: BulkTransfer?
+  private let queue: BlockingQueue<HelperResult>
+  private var incoming: [TransferID: Incoming] = [:]
+  private(set) var totals = WorkerTotals()
+
+  init(
+    scratch: ScratchDirectory, runName: String, mailbox: Mailbox, bulk: BulkTransfer?,
+    queue: BlockingQueue<HelperResult>
+  ) {
+    self.scratch = scratch
+    self.runName = runName
+    self.mailbox = mailbox
+    self.bulk = bulk
+    self.queue = queue
+  }
+
+  private func cachePath(_ file: FileID) -> String { "\(scratch.cache)/\(cacheName(file))" }
+
+  // MARK: Fetching
+
+  /// Begins a transfer; the event comes at once when it needs no waiting.
+  func fetch(_ order: FetchOrder) -> WorkerEvent? {
+    let part = scratch.part("\(order.transfer.rawValue)")
+    FileTree.remove(part)
+    switch order.source {
+    case .manager:
+      let error = write(order.location, to: part)
+      return finish(
+        order.file, order.transfer, part: part, byteCount: Int64(order.location.count), error: error)
+    case .sharedFileSystem:
+      let path = String(decoding: order.location, as: UTF8.self)
+      queue.submit {
+        let (byteCount, error) =
+          order.isDirectory
+          ? Self.copyDirectory(path, to: part) : FileTree.copyFile(path, to: part)
+        return .fetched(
+          order.transfer, order.file, part: part, byteCount: byteCount, error: error)
+      }
+      return nil
+    case .node(let agent):
+      return receive(order, from: agent.index, part: part)
+    }
+  }
+
+  private static func copyDirectory(
+    _ path: String, to part: String
+  ) -> (byteCount: Int64, error: Int32) {
+    var info = stat()
+    if stat(path, &info) != 0 { return (0, errno) }
+    if info.st_mode & S_IFMT != S_IFDIR { return (0, ENOTDIR) }
+    let (_, error) = FileTree.copyTree(path, to: part)
+    return (error == 0 ? TreeArchive.byteCount(of: part) : 0, error)
+  }
+
+  private func write(_ content: [UInt8], to part: String) -> Int32 {
+    let to = clinux_open_at(AT_FDCWD, part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644)
+    if to < 0 { return -to }
+    defer { close(to) }
+    return content.withUnsafeBytes { writeAll($0, to: to) }
+  }
+
+  /// Gives a complete part its name in the cache.
+  private func finish(
+    _ file: FileID, _ transfer: TransferID, part: String, byteCount: Int64, error: Int32
+  ) -> WorkerEvent {
+    var error = error
+    if error == 0 && rename(part, cachePath(file)) != 0 {
+      // A directory of an earlier value stands in the way.
+      FileTree.remove(cachePath(file))
+      error = rename(part, cachePath(file)) == 0 ? 0 : errno
+    }
+    if error != 0 { FileTree.remove(part) }
+    return .transferred(transfer, byteCount: byteCount, error: error)
+  }
+
+  private func receive(_ order: FetchOrder, from rank: Int, part: String) -> WorkerEvent? {
+    guard let bulk else { return .transferred(order.transfer, byteCount: 0, error: ENOTCONN) }
+    let descriptor = clinux_open_at(
+      AT_FDCWD, part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
+    if descriptor < 0 {
+      return .transferred(order.transfer, byteCount: 0, error: -descriptor)
+    }
+    let tag = bulk.nextTag()
+    bulk.receive(
+      order.transfer, from: rank, tag: tag, byteCount: order.byteCount, into: descriptor)
+    incoming[order.transfer] = Incoming(order: order, part: part)
+    var request = WireWriter(.readRequest)
+    request.put(order.file.rawValue)
+    request.put(order.transfer.rawValue)
+    request.put(tag)
+    request.put(order.byteCount)
+    request.put(order.isDirectory)
+    mailbox.send(request, to: rank, .worker)
+    return nil
+  }
+
+  /// The source has begun to send, with the file's mode.
+  func onReadGranted(_ transfer: TransferID, mode: UInt32) -> WorkerEvent? {
+    incoming[transfer]?.mode = mode_t(mode) & 0o777
+    return completeIncoming(transfer)
+  }
+
+  func onReadRefused(_ transfer: TransferID, error: Int32) -> WorkerEvent? {
+    guard let row = incoming.removeValue(forKey: transfer) else { return nil }
+    _ = bulk?.abandon(transfer)
+    FileTree.remove(row.part)
+    return .transferred(transfer, byteCount: 0, error: error)
+  }
+
+  /// Moves transfers between nodes on.
+  func progress() -> [WorkerEvent] {
+    guard let bulk, bulk.isActive else { return [] }
+    var events: [WorkerEvent] = []
+    for ended in bulk.progress() {
+      if ended.error != 0 {
+        if let event = onReadRefused(ended.transfer, error: ended.error) { events.append(event) }
+        continue
+      }
+      incoming[ended.transfer]?.isReceived = true
+      if let event = completeIncoming(ended.transfer) { events.append(event) }
+    }
+    return events
+  }
+
+  private func completeIncoming(_ transfer: TransferID) -> WorkerEvent? {
+    guard let row = incoming[transfer], row.isReceived, let mode = row.mode else { return nil }
+    incoming[transfer] = nil
+    let order = row.order
+    let part = row.part
+    if !order.isDirectory {
+      chmod(part, mode)
+      return finish(
+        order.file, transfer, part: part, byteCount: order.byteCount, error: 0)
+    }
+    queue.submit {
+      let tree = "\(part)-tree"
+      FileTree.remove(tree)
+      var error: Int32 = 0
+      let descriptor = clinux_open_at(AT_FDCWD, part, O_RDONLY, 0)
+      if descriptor < 0 {
+        error = -descriptor
+      } else {
+        error = TreeArchive.read(from: descriptor, to: tree)
+        close(descriptor)
+      }
+      Glibc.unlink(part)
+      if error != 0 { FileTree.remove(tree) }
+      return .fetched(
+        transfer, order.file, part: tree, byteCount: order.byteCount, error: error)
+    }
+    return nil
+  }
+
+  // MARK: Serving
+
+  func onReadRequest(_ request: ReadRequest) {
+    guard request.isDirectory else {
+      serve(request, path: cachePath(request.file))
+      return
+    }
+    let tree = cachePath(request.file)
+    let packed = scratch.part("send-\(request.rank)-\(request.transfer.rawValue)")
+    queue.submit {
+      FileTree.remove(packed)
+      let to = clinux_open_at(AT_FDCWD, packed, O_WRONLY | O_CREAT | O_EXCL, 0o600)
+      if to < 0 { return .packed(request, path: packed, error: -to) }
+      let error = TreeArchive.write(tree, to: to)
+      close(to)
+      return .packed(request, path: packed, error: error)
+    }
+  }
+
+  private func serve(_ request: ReadRequest, path: String) {
+    let descriptor = clinux_open_at(AT_FDCWD, path, O_RDONLY | O_NOFOLLOW, 0)
+    var info = stat()
+    guard let bulk, descriptor >= 0, fstat(descriptor, &info) == 0,
+      Int64(info.st_size) == request.byteCount
+    else {
+      refuse(request, error: descriptor < 0 ? -descriptor : EIO)
+      if descriptor >= 0 { close(descriptor) }
+      return
+    }
+    var answer = WireWriter(.readGranted)
+    answer.put(request.transfer.rawValue)
+    answer.put(UInt32(info.st_mode & 0o777))
+    mailbox.send(answer, to: request.rank, .worker)
+    bulk.send(
+      request.transfer, to: request.rank, tag: request.tag, byteCount: request.byteCount,
+      from: descriptor)
+  }
+
+  private func refuse(_ request: ReadRequest, error: Int32) {
+    var answer = WireWriter(.readRefused)
+    answer.put(request.transfer.rawValue)
+    answer.put(error)
+    mailbox.send(answer, to: request.rank, .worker)
+  }
+
+  // MARK: The rest
+
+  func unlink(_ file: FileID) {
+    let path = cachePath(file)
+    if Glibc.unlink(path) == 0 || errno == ENOENT { return }
+    // A tree may be large: it gets out of the way now and is removed beside the loop.
+    let trash = scratch.part("trash-\(file.rawValue)-\(monotonicNanoseconds())")
+    if rename(path, trash) != 0 { return }
+    queue.submit {
+      FileTree.remove(trash)
+      return .removed
+    }
+  }
+
+  func commit(_ order: CommitOrder) {
+    let source = cachePath(order.file)
+    let target = temporaryPath(of: order.path, runName: runName, attempt: order.attempt)
+    queue.submit {
+      var error: Int32 = 0
+      if let slash = target.lastIndex(of: "/") {
+        error = FileTree.makeDirectories(String(target[..<slash]))
+      }
+      var byteCount: Int64 = 0
+      if error == 0 {
+        FileTree.remove(target)
+        (byteCount, error) =
+          order.isDirectory
+          ? FileTree.copyTree(source, to: target, isSynced: true)
+          : FileTree.copyFile(source, to: target, isSynced: true)
+      }
+      return .committed(order.file, byteCount: byteCount, error: error)
+    }
+  }
+
+  /// Turns a helper's result into an event, if it is one.
+  func onResult(_ result: HelperResult) -> WorkerEvent? {
+    switch result {
+    case .fetched(let transfer, let file, let part, let byteCount, let error):
+      if error == 0 && !part.hasSuffix("-tree") {
+        totals.sharedReadByteCount += byteCount
+        totals.sharedReadCount += 1
+      }
+      return finish(file, transfer, part: part, byteCount: byteCount, error: error)
+    case .packed(let request, let path, let error):
+      if error != 0 { refuse(request, error: error) } else { serve(request, path: path) }
+      Glibc.unlink(path)
+      return nil
+    case .committed(let file, let byteCount, let error):
+      if error == 0 { totals.sharedWrittenByteCount += byteCount }
+      return .committed(file, byteCount: byteCount, error: error)
+    case .hashed(let file, let byteCount, let digest):
+      mailbox.send(
+        WireWriter(HashedFile(file: file, byteCount: byteCount, digest: digest)), to: 0, .manager)
+      return nil
+    case .removed:
+      return nil
+    }
+  }
+
+  /// Hashes what `descriptor` reads, which it closes.
+  func hash(_ file: FileID, from descriptor: Int32) {
+    queue.submit {
+      let (byteCount, digest) = sha256(of: descriptor)
+      close(descriptor)
+      return .hashed(file, byteCount: byteCount, digest: digest)
+    }
+  }
+
+  var finalTotals: WorkerTotals {
+    var sums = totals
+    sums.receivedByteCount = bulk?.receivedByteCount ?? 0
+    sums.sentByteCount = bulk?.sentByteCount ?? 0
+    return sums
+  }
+}
+
+/// SHA-256 of all that `descriptor` reads from its start.
+func sha256(of descriptor: Int32) -> (byteCount: Int64, digest: [UInt8]) {
+  var hash = SHA256()
+  var byteCount: Int64 = 0
+  var buffer = [UInt8](repeating: 0, count: 1 << 18)
+  while true {
+    let count = buffer.withUnsafeMutableBytes {
+      pread(descriptor, $0.baseAddress, $0.count, off_t(byteCount))
+    }
+    if count < 0 && errno == EINTR { continue }
+    if count <= 0 { break }
+    buffer.withUnsafeBytes { hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+    byteCount += Int64(count)
+  }
+  return (byteCount, Array(hash.finalize()))
+}
+
+/// Where an output is written before it is renamed: beside its target, so that a rename is enough,
+/// under a name that says whose it is.
+func temporaryPath(of path: String, runName: String, attempt: UInt32) -> String {
+  let slash = path.lastIndex(of: "/")
+  let directory = slash.map { String(path[...$0]) } ?? ""
+  let name = slash.map { String(path[path.index(after: $0)...]) } ?? path
+  // A file name has 255 bytes at most (NAME_MAX).
+  var kept = name
+  while kept.utf8.count > 120 { kept.removeLast() }
+  return "\(directory).\(kept).vine-\(runName)-\(attempt)"
+}

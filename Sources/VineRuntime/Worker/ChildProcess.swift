@@ -1,0 +1,258 @@
+// Processes of attempts: started on their cores, in groups of their own, with the environment of
+// operations.md; and the strays they leave.
+
+internal import CLinux
+internal import Glibc
+internal import VineCore
+
+/// A process that runs, with all that belongs to it.
+final class ChildProcess {
+  let order: AttemptOrder
+  let sandbox: Sandbox?
+  let processID: Int32
+  /// Monotonic nanoseconds at exec.
+  let start: Int64
+  let output: OutputCapture
+  let error: OutputCapture
+
+  init(
+    order: AttemptOrder, sandbox: Sandbox?, processID: Int32, start: Int64, output: OutputCapture,
+    error: OutputCapture
+  ) {
+    self.order = order
+    self.sandbox = sandbox
+    self.processID = processID
+    self.start = start
+    self.output = output
+    self.error = error
+  }
+
+  /// Signals the whole group.
+  func signal(_ number: Int32) { kill(-processID, number) }
+}
+
+/// Starts processes. One per rank, used by the loop thread alone.
+final class ProcessLauncher {
+  private let token: String
+  private let runName: String
+  private let umask: mode_t
+  private let submitDirectory: Int32
+  private let nullDevice: Int32
+  /// The manager's environment, as C strings that live as long as the launcher.
+  private var base: [UnsafeMutablePointer<CChar>] = []
+  private var basePlaces: [String: Int] = [:]
+  private var hasThreadCount = false
+  private var outputCount = 0
+  private let spillPath: String
+
+  init(_ welcome: Welcome, spillPath: String) {
+    token = welcome.token
+    runName = welcome.runName
+    umask = mode_t(welcome.umask)
+    self.spillPath = spillPath
+    submitDirectory = clinux_open_at(
+      AT_FDCWD, welcome.submitDirectory, O_RDONLY | O_DIRECTORY, 0)
+    nullDevice = clinux_open_at(AT_FDCWD, "/dev/null", O_RDONLY, 0)
+    for entry in welcome.environment {
+      guard let text = strdup(entry) else { continue }
+      let name = String(entry.prefix { $0 != "=" })
+      basePlaces[name] = base.count
+      base.append(text)
+    }
+    hasThreadCount = basePlaces["OMP_NUM_THREADS"] != nil
+  }
+
+  /// Starts the command of `order`; `watch` registers the read ends of its pipes.
+  func start(_ order: AttemptOrder, in sandbox: Sandbox?) throws(SandboxProblem) -> ChildProcess {
+    let (output, outputEnd) = try makePipe()
+    let (error, errorEnd) = try makePipe()
+    defer {
+      close(outputEnd)
+      close(errorEnd)
+    }
+    let start = monotonicNanoseconds()
+    let result = spawn(
+      order, directory: sandbox?.descriptor ?? submitDirectory, sandboxPath: sandbox?.path,
+      output: outputEnd, error: errorEnd)
+    if result < 0 {
+      throw SandboxProblem(
+        ending: .notStarted(-result), reason: startProblem(order, errno: -result))
+    }
+    return ChildProcess(
+      order: order, sandbox: sandbox, processID: result, start: start, output: output,
+      error: error)
+  }
+
+  private func startProblem(_ order: AttemptOrder, errno code: Int32) -> String {
+    let program = arguments(of: order).first ?? ""
+    switch code {
+    case ENOENT:
+      return program.contains("/")
+        ? "command not found: \(program) (in the sandbox only declared inputs exist)"
+        : "command not found: \(program) is not in PATH"
+    case E2BIG:
+      return "the arguments or the environment of \(program) are too long for the system: "
+        + "pass long lists in a file"
+    default:
+      return "cannot execute \(program): \(errorText(code))"
+    }
+  }
+
+  private func makePipe() throws(SandboxProblem) -> (OutputCapture, writeEnd: Int32) {
+    var ends: [Int32] = [-1, -1]
+    let error = clinux_pipe(&ends)
+    if error < 0 {
+      throw SandboxProblem(
+        ending: .sandboxFailed(-error), reason: "cannot make a pipe: \(errorText(-error))")
+    }
+    outputCount += 1
+    return (OutputCapture(descriptor: ends[0], spillPath: "\(spillPath)-\(outputCount)"), ends[1])
+  }
+
+  private func arguments(of order: AttemptOrder) -> [String] {
+    switch order.commandKind {
+    case .shell: ["/bin/sh", "-c", String(decoding: order.command, as: UTF8.self)]
+    case .bash: ["bash", "-c", String(decoding: order.command, as: UTF8.self)]
+    case .argv:
+      order.command.split(separator: 0, omittingEmptySubsequences: false).dropLast()
+        .map { String(decoding: $0, as: UTF8.self) }
+    }
+  }
+
+  private func spawn(
+    _ order: AttemptOrder, directory: Int32, sandboxPath: String?, output: Int32, error: Int32
+  ) -> Int32 {
+    // One buffer of NUL-ended texts: arguments, then variables.
+    var text: [UInt8] = []
+    var argumentOffsets: [Int] = []
+    for argument in arguments(of: order) {
+      argumentOffsets.append(text.count)
+      text.append(contentsOf: argument.utf8)
+      text.append(0)
+    }
+    var variableOffsets: [Int] = []
+    appendVariables(of: order, sandboxPath: sandboxPath, to: &text, &variableOffsets)
+    var cpus: [UInt64] = []
+    for unit in order.processingUnits {
+      while cpus.count <= Int(unit) / 64 { cpus.append(0) }
+      cpus[Int(unit) / 64] |= 1 << UInt64(unit % 64)
+    }
+    return text.withUnsafeMutableBytes { bytes in
+      let start = bytes.baseAddress!.assumingMemoryBound(to: CChar.self)
+      var argv: [UnsafeMutablePointer<CChar>?] = argumentOffsets.map { start + $0 }
+      argv.append(nil)
+      var (envp, path) = mergedEnvironment(start, variableOffsets)
+      return cpus.withUnsafeBufferPointer { cpus in
+        argv.withUnsafeMutableBufferPointer { argv in
+          envp.withUnsafeMutableBufferPointer { envp in
+            var request = clinux_spawn()
+            request.program = UnsafePointer(argv[0])
+            request.path = path
+            request.argv = UnsafePointer(argv.baseAddress)
+            request.envp = UnsafePointer(envp.baseAddress)
+            request.directory = directory
+            request.input = nullDevice
+            request.output = output
+            request.error = error
+            request.cpus = cpus.isEmpty ? nil : cpus.baseAddress
+            request.cpu_words = cpus.count
+            request.umask = umask
+            return clinux_spawn(&request)
+          }
+        }
+      }
+    }
+  }
+
+  /// The variables that differ from attempt to attempt.
+  private func appendVariables(
+    of order: AttemptOrder, sandboxPath: String?, to text: inout [UInt8], _ offsets: inout [Int]
+  ) {
+    func add(_ variable: String) {
+      offsets.append(text.count)
+      text.append(contentsOf: variable.utf8)
+      text.append(0)
+    }
+    add("VINE_TASK_ID=\(order.taskName)")
+    add("VINE_ATTEMPT=\(order.attempt.number)")
+    add("VINE_RUN=\(runName)")
+    add("VINE_CORES=\(order.coreCount)")
+    add("VINE_CPUSET=\(listText(order.processingUnits))")
+    add("VINE_MEMORY_MB=\(order.memoryMB)")
+    add(mark(of: order.attempt))
+    if let sandboxPath { add("TMPDIR=\(sandboxPath)") }
+    if !hasThreadCount { add("OMP_NUM_THREADS=\(max(order.coreCount, 1))") }
+    // The task's own come last, so that they win.
+    var start = 0
+    for index in order.environment.indices where order.environment[index] == 0 {
+      offsets.append(text.count)
+      text.append(contentsOf: order.environment[start...index])
+      start = index + 1
+    }
+  }
+
+  private func mergedEnvironment(
+    _ text: UnsafeMutablePointer<CChar>, _ offsets: [Int]
+  ) -> (envp: [UnsafeMutablePointer<CChar>?], path: UnsafePointer<CChar>?) {
+    var entries: [UnsafeMutablePointer<CChar>?] = base
+    var added: [String: Int] = [:]
+    for offset in offsets {
+      let entry = text + offset
+      let name = nameOf(entry)
+      if let place = basePlaces[name] ?? added[name] {
+        entries[place] = entry
+      } else {
+        added[name] = entries.count
+        entries.append(entry)
+      }
+    }
+    let path = (basePlaces["PATH"] ?? added["PATH"]).flatMap { entries[$0] }
+    entries.append(nil)
+    return (entries, path.map { UnsafePointer($0 + 5) })
+  }
+
+  private func nameOf(_ entry: UnsafeMutablePointer<CChar>) -> String {
+    var count = 0
+    while entry[count] != 0 && entry[count] != 61 { count += 1 }
+    return String(
+      decoding: UnsafeRawBufferPointer(start: entry, count: count), as: UTF8.self)
+  }
+
+  /// By this a stray is known to belong to an attempt.
+  private func mark(of attempt: AttemptID) -> String {
+    "VINE_MARK=\(token).\(attempt.task.rawValue).\(attempt.number)"
+  }
+
+  // MARK: Strays
+
+  /// Children of this process that are no attempt's main process: orphans that came to us as
+  /// subreaper. Those of `living` attempts are left alone, all others killed.
+  func killStrays(mains: Set<Int32>, living: [AttemptID]) {
+    guard let text = try? readFile("/proc/self/task/\(getpid())/children") else { return }
+    let children = String(decoding: text, as: UTF8.self).split(separator: " ")
+    if children.count == mains.count { return }
+    let marks = Set(living.map(mark))
+    for child in children {
+      guard let processID = Int32(child), !mains.contains(processID) else { continue }
+      let environment = (try? readFile("/proc/\(processID)/environ")) ?? []
+      let isLiving = environment.split(separator: 0).contains {
+        marks.contains(String(decoding: $0, as: UTF8.self))
+      }
+      if !isLiving { kill(processID, SIGKILL) }
+    }
+  }
+}
+
+/// `0-3,8` for 0, 1, 2, 3 and 8 (cpuset(7), "List format").
+func listText(_ numbers: [UInt32]) -> String {
+  var parts: [String] = []
+  var index = 0
+  let sorted = numbers.sorted()
+  while index < sorted.count {
+    var end = index
+    while end + 1 < sorted.count && sorted[end + 1] == sorted[end] + 1 { end += 1 }
+    parts.append(end == index ? "\(sorted[index])" : "\(sorted[index])-\(sorted[end])")
+    index = end + 1
+  }
+  return parts.joined(separator: ",")
+}

@@ -1,0 +1,392 @@
+// One rank's worker: turns messages, exits and finished helpers into events for the core, and its
+// effects into sandboxes, processes and transfers.
+
+internal import CLinux
+internal import Glibc
+internal import VineCore
+
+package final class WorkerLoop {
+  private let mpi: MPIEnvironment?
+  private let mailbox: Mailbox
+  private let poll: EventPoll
+  private let rank: Int
+  private let isAgent: Bool
+  private var core = Worker()
+  private var welcome: Welcome?
+  private var scratch: ScratchDirectory?
+  private var room: SandboxRoom?
+  private var launcher: ProcessLauncher?
+  private var spool: OutputSpool?
+  private var agent: Agent?
+  private let bulk: BulkTransfer?
+  private let queue: BlockingQueue<HelperResult>
+  private var orders: [TaskID: AttemptOrder] = [:]
+  private var fetchOrders: [TransferID: FetchOrder] = [:]
+  private var commitOrders: [FileID: CommitOrder] = [:]
+  private var children: [Int32: ChildProcess] = [:]
+  private var childOfTask: [TaskID: Int32] = [:]
+  /// What a pipe's token stands for.
+  private var pipes: [UInt64: OutputCapture] = [:]
+  private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 4096)
+  private var events: [WorkerEvent] = []
+  private var effects: [WorkerEffect] = []
+  private let clock = SystemClock(origin: 0)
+  private var isOutputPlaced = false
+  private var hasAnnouncedLeaving = false
+  /// The loop is over: everything was cleaned up and said.
+  package private(set) var isDone = false
+
+  /// `nodeRanks` are the worker ranks of this node, ascending.
+  package init(
+    mpi: MPIEnvironment?, mailbox: Mailbox, poll: EventPoll, nodeKey: Int, isAgent: Bool
+  ) throws(RuntimeError) {
+    self.mpi = mpi
+    self.mailbox = mailbox
+    self.poll = poll
+    self.isAgent = isAgent
+    rank = mpi?.rank ?? 0
+    bulk = (mpi?.size ?? 1) > 1 ? mpi.map { BulkTransfer(mpi: $0) } : nil
+    queue = try BlockingQueue(threadCount: isAgent ? 4 : 1)
+    poll.add(queue.descriptor, token: PollToken.workerHelpers)
+    var registration = Registration(
+      build: BuildIdentity.text, hostName: hostName(), nodeKey: UInt32(nodeKey),
+      topology: nil, processID: getpid(), bootID: bootID(), processNamespace: processNamespace())
+    if isAgent { registration.topology = TopologyDiscovery.read() }
+    mailbox.send(WireWriter(registration), to: 0, .manager)
+  }
+
+  /// Whether the loop must look again soon: MPI moves bulk data only when it is asked.
+  package var needsFastPolling: Bool { bulk?.isActive ?? false }
+
+  /// Nanoseconds until a deadline of the core, if there is one.
+  package func nanosecondsToDeadline() -> Int64? {
+    core.nextDeadline.map { max($0.since(clock.now), 0) }
+  }
+
+  // MARK: Turns
+
+  /// One round; returns whether anything happened.
+  package func turn() throws(RuntimeError) -> Bool {
+    var wireFailure = false
+    var count = try mailbox.poll { rank, frame in
+      do throws(WireError) { try receive(frame, from: rank) } catch { wireFailure = true }
+    }
+    if wireFailure { throw RuntimeError("understand a message of the manager") }
+    count += takeHelperResults()
+    if let agent { events.append(contentsOf: agent.progress()) }
+    if let deadline = core.nextDeadline, deadline <= clock.now {
+      core.handleDeadlines(at: clock.now, effects: &effects)
+    }
+    count += events.count
+    runEvents()
+    if core.isLeaving { leaveIfIdle() }
+    try mailbox.flush()
+    return count > 0
+  }
+
+  private func runEvents() {
+    while !events.isEmpty || !effects.isEmpty {
+      let batch = events
+      events.removeAll(keepingCapacity: true)
+      let now = clock.now
+      for event in batch { core.handle(event, at: now, effects: &effects) }
+      let orders = effects
+      effects.removeAll(keepingCapacity: true)
+      for effect in orders { carryOut(effect) }
+    }
+  }
+
+  private func takeHelperResults() -> Int {
+    let results = queue.drain()
+    for result in results {
+      if let event = agent?.onResult(result) { events.append(event) }
+    }
+    return results.count
+  }
+
+  // MARK: Messages
+
+  private func receive(_ frame: UnsafeRawBufferPointer, from rank: Int) throws(WireError) {
+    var reader = WireReader(frame)
+    guard let kind = FrameKind(rawValue: try reader.take()) else { throw WireError() }
+    switch kind {
+    case .welcome:
+      let welcome = try reader.takeWelcome()
+      do throws(RuntimeError) { try begin(welcome) } catch {
+        leaveWithProblem(error)
+      }
+    case .startTask:
+      let order = try reader.takeAttemptOrder()
+      orders[order.attempt.task] = order
+      events.append(
+        .received(
+          .startTask(
+            order.attempt, allocation: order.allocation,
+            timeoutMilliseconds: order.timeoutMilliseconds)))
+    case .takeBack: events.append(.received(.takeBack(try reader.takeAttempt())))
+    case .killTask: events.append(.received(.killTask(try reader.takeAttempt())))
+    case .fetch:
+      let order = try reader.takeFetchOrder()
+      fetchOrders[order.transfer] = order
+      events.append(
+        .received(
+          .fetch(
+            order.file, transfer: order.transfer, from: order.source, byteCount: order.byteCount)))
+    case .unlink: events.append(.received(.unlink(try reader.takeFile())))
+    case .commit:
+      let order = try reader.takeCommitOrder()
+      commitOrders[order.file] = order
+      events.append(.received(.commit(order.file, attempt: order.attempt)))
+    case .leave: events.append(.received(.leave))
+    case .placeOutput: bringOutputHome(at: try reader.take())
+    case .ping:
+      var pong = WireWriter(.pong)
+      pong.put(try reader.take(Int64.self))
+      pong.put(monotonicNanoseconds())
+      mailbox.send(pong, to: 0, .manager)
+    case .readRequest: try receiveReadRequest(&reader, from: rank)
+    case .readGranted:
+      let transfer = TransferID(rawValue: try reader.take())
+      if let event = agent?.onReadGranted(transfer, mode: try reader.take()) {
+        events.append(event)
+      }
+    case .readRefused:
+      let transfer = TransferID(rawValue: try reader.take())
+      if let event = agent?.onReadRefused(transfer, error: try reader.take()) {
+        events.append(event)
+      }
+    default: throw WireError()
+    }
+  }
+
+  private func receiveReadRequest(
+    _ reader: inout WireReader, from rank: Int
+  ) throws(WireError) {
+    let request = ReadRequest(
+      file: try reader.takeFile(), transfer: TransferID(rawValue: try reader.take()),
+      tag: try reader.take(), byteCount: try reader.take(), isDirectory: try reader.takeBool(),
+      rank: rank)
+    agent?.onReadRequest(request)
+  }
+
+  private func begin(_ welcome: Welcome) throws(RuntimeError) {
+    self.welcome = welcome
+    let scratch = try ScratchDirectory.open(welcome.scratch, token: welcome.token)
+    self.scratch = scratch
+    room = try SandboxRoom(path: scratch.sandboxes(of: rank), cachePath: scratch.cache)
+    launcher = ProcessLauncher(welcome, spillPath: scratch.part("output-\(rank)"))
+    spool = OutputSpool(path: scratch.spool(of: rank))
+    agent = Agent(
+      scratch: scratch, runName: welcome.runName, mailbox: mailbox, bulk: bulk, queue: queue)
+    if welcome.managerProcessID > 0 && mpi != nil { mailbox.doorbells[0] = welcome.managerProcessID }
+    if isAgent {
+      queue.submit {
+        scratch.removeLeftovers()
+        return .removed
+      }
+      if let warning = scratch.warning { say(warning, of: AttemptID(.none, 0)) }
+    }
+  }
+
+  private func leaveWithProblem(_ problem: RuntimeError) {
+    say("\(hostName()): \(problem)", of: AttemptID(.none, UInt32.max))
+  }
+
+  private func say(_ text: String, of attempt: AttemptID, errorTail: [UInt8] = []) {
+    mailbox.send(
+      WireWriter(AttemptNote(attempt: attempt, reason: text, errorTail: errorTail)), to: 0,
+      .manager)
+  }
+
+  // MARK: Effects
+
+  private func carryOut(_ effect: WorkerEffect) {
+    switch effect {
+    case .send(let message):
+      mailbox.send(WireWriter(message), to: 0, .manager)
+    case .launch(let attempt): launch(attempt)
+    case .settle(let attempt, let isSuccess): settle(attempt, isSuccess: isSuccess)
+    case .signal(let attempt, let signal):
+      if let processID = childOfTask[attempt.task] { children[processID]?.signal(signal) }
+    case .forget(let attempt): orders[attempt.task] = nil
+    case .fetch(_, let transfer, _, _):
+      guard let order = fetchOrders.removeValue(forKey: transfer) else { return }
+      if let event = agent?.fetch(order) { events.append(event) }
+    case .unlink(let file): agent?.unlink(file)
+    case .commit(let file, _):
+      if let order = commitOrders.removeValue(forKey: file) { agent?.commit(order) }
+    case .leave: break
+    }
+  }
+
+  private func launch(_ attempt: AttemptID) {
+    guard let order = orders[attempt.task], let room, let launcher else { return }
+    do throws(SandboxProblem) {
+      let sandbox = order.usesSandbox ? try room.make(for: order) : nil
+      do throws(SandboxProblem) {
+        let child = try launcher.start(order, in: sandbox)
+        children[child.processID] = child
+        childOfTask[attempt.task] = child.processID
+        watch(child)
+      } catch {
+        if let sandbox { room.recycle(sandbox, order) }
+        throw error
+      }
+    } catch {
+      orders[attempt.task] = nil
+      say(error.reason, of: attempt)
+      events.append(.launchFailed(attempt, error.ending))
+    }
+  }
+
+  private func watch(_ child: ChildProcess) {
+    for capture in [child.output, child.error] {
+      let token = PollToken.pipe(capture.descriptor)
+      pipes[token] = capture
+      poll.add(capture.descriptor, token: token)
+    }
+  }
+
+  /// A pipe has bytes, or its last writer is gone.
+  package func onPipeReady(_ token: UInt64) {
+    guard let capture = pipes[token] else { return }
+    if !capture.drain(with: buffer) { unwatch(capture) }
+  }
+
+  private func unwatch(_ capture: OutputCapture) {
+    if pipes.removeValue(forKey: PollToken.pipe(capture.descriptor)) != nil {
+      poll.remove(capture.descriptor)
+    }
+  }
+
+  /// Reaps all children that ended.
+  package func onChildSignal() {
+    var exit = clinux_exit()
+    while clinux_reap(&exit) == 1 {
+      let end = monotonicNanoseconds()
+      guard let child = children.removeValue(forKey: exit.pid) else { continue }
+      childOfTask[child.order.attempt.task] = nil
+      onExit(of: child, exit, end: end)
+    }
+    runEvents()
+  }
+
+  private func onExit(of child: ChildProcess, _ exit: clinux_exit, end: Int64) {
+    // What the main process left behind must not outlive the attempt, nor touch its sandbox.
+    child.signal(SIGKILL)
+    launcher?.killStrays(
+      mains: Set(children.keys), living: children.values.map(\.order.attempt))
+    for capture in [child.output, child.error] {
+      _ = capture.drain(with: buffer, roundsMax: 1024)
+      unwatch(capture)
+    }
+    finished[child.order.attempt.task] = child
+    events.append(
+      .exited(
+        child.order.attempt,
+        exit.is_signaled != 0 ? .signaled(exit.status) : .exited(exit.status),
+        usage: Completion(
+          .succeeded, start: Instant(nanoseconds: child.start), end: Instant(nanoseconds: end),
+          cpuMicroseconds: exit.cpu_microseconds, maxResidentKB: exit.max_resident_kb)))
+  }
+
+  /// Attempts whose process ended and whose sandbox is still there.
+  private var finished: [TaskID: ChildProcess] = [:]
+
+  private func settle(_ attempt: AttemptID, isSuccess: Bool) {
+    guard let child = finished.removeValue(forKey: attempt.task) else { return }
+    let order = child.order
+    orders[attempt.task] = nil
+    var ending = Ending.succeeded
+    var reason = ""
+    if let sandbox = child.sandbox, let room {
+      if let changed = room.changedInput(in: sandbox, of: order) {
+        ending = .changedInput(UInt32(changed))
+        reason =
+          "the task changed its input \(order.inputs[changed].name), which it shares with other "
+          + "tasks; declare it with \"copy\": true to get one of its own"
+      }
+      if isSuccess && ending == .succeeded {
+        do throws(SandboxProblem) {
+          let sizes = try room.collect(order, from: sandbox)
+          announce(order, sizes: sizes)
+        } catch {
+          ending = error.ending
+          reason = error.reason
+        }
+      }
+      room.recycle(sandbox, order)
+    }
+    keepOutput(of: child)
+    if !isSuccess || ending != .succeeded {
+      say(reason, of: attempt, errorTail: child.error.tail(Limits.errorTailByteCount))
+    }
+    events.append(.settled(attempt, ending))
+  }
+
+  private func announce(_ order: AttemptOrder, sizes: [Int64]) {
+    for (output, size) in zip(order.outputs, sizes) {
+      events.append(.outputReady(order.attempt, output.file, byteCount: size))
+      guard welcome?.wantsHashes == true, !output.isDirectory, let room else { continue }
+      let descriptor = room.open(output.file)
+      if descriptor >= 0 { agent?.hash(output.file, from: descriptor) }
+    }
+  }
+
+  private func keepOutput(of child: ChildProcess) {
+    let order = child.order
+    if child.output.totalByteCount > 0 {
+      spool?.append(
+        child.output.contents(), attempt: order.attempt, taskName: order.taskName, stream: 1)
+    }
+    if child.error.totalByteCount > 0 {
+      spool?.append(
+        child.error.contents(), attempt: order.attempt, taskName: order.taskName, stream: 2)
+    }
+  }
+
+  // MARK: Leaving
+
+  private func leaveIfIdle() {
+    guard core.attemptCount == 0, queue.pendingCount == 0, !(bulk?.isActive ?? false) else { return }
+    if !hasAnnouncedLeaving {
+      hasAnnouncedLeaving = true
+      var totals = agent?.finalTotals ?? WorkerTotals()
+      totals.outputByteCount = spool?.byteCount ?? 0
+      mailbox.send(WireWriter(totals, kind: .leaving), to: 0, .manager)
+      return
+    }
+    guard isOutputPlaced, !isDone else { return }
+    isDone = true
+    spool = nil
+    scratch?.leave(rank: rank, isAgent: isAgent)
+    mailbox.send(WireWriter(.goodbye), to: 0, .manager)
+  }
+
+  private func bringOutputHome(at offset: Int64) {
+    isOutputPlaced = true
+    guard let spool, let welcome, offset >= 0 else { return }
+    let error = spool.bringHome(to: welcome.outputPath, at: offset)
+    if error != 0 {
+      say(
+        "cannot bring the output of tasks home to \(welcome.outputPath): \(errorText(error))",
+        of: AttemptID(.none, 0))
+    }
+  }
+
+  /// No time is left: every process of every attempt dies now, and what this rank put into scratch
+  /// goes as far as the launcher's patience lets it.
+  package func abandon() {
+    for child in children.values { child.signal(SIGKILL) }
+    launcher?.killStrays(mains: Set(children.keys), living: [])
+    scratch?.leave(rank: rank, isAgent: isAgent)
+  }
+}
+
+/// Numbers of the descriptors a loop waits for.
+enum PollToken {
+  static let signals: UInt64 = 1
+  static let workerHelpers: UInt64 = 2
+  static let managerHelpers: UInt64 = 3
+  static func pipe(_ descriptor: Int32) -> UInt64 { 1 << 32 | UInt64(UInt32(bitPattern: descriptor)) }
+}

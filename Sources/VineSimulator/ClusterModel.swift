@@ -1,0 +1,107 @@
+// The cluster that is simulated, and how a simulation is asked for.
+
+package import VineCore
+
+/// One simulated node.
+package struct NodeModel: Sendable, Equatable {
+  package var coreCount: Int
+  package var memoryMB: UInt32
+  /// Worker ranks; the first is the agent.
+  package var rankCount: Int
+  /// Durations on this node, in per cent of the expected ones.
+  package var slownessPercent = 100
+  /// When its ranks register.
+  package var registersAt = Instant.zero
+
+  package init(coreCount: Int, memoryMB: UInt32, rankCount: Int = 1) {
+    self.coreCount = coreCount
+    self.memoryMB = memoryMB
+    self.rankCount = rankCount
+  }
+}
+
+/// Nodes and what lies between them.
+package struct ClusterModel: Sendable {
+  package var nodes: [NodeModel]
+  /// One way between manager and worker.
+  package var messageLatencyNanoseconds: Int64 = 20_000
+  /// To set up one transfer.
+  package var transferLatencyNanoseconds: Int64 = 200_000
+  /// Each way of each node's link, bytes per second.
+  package var nodeBandwidth: Int64 = 1_250_000_000
+  /// Of the whole shared file system, bytes per second.
+  package var sharedBandwidth: Int64 = 5_000_000_000
+
+  package init(nodes: [NodeModel]) { self.nodes = nodes }
+
+  /// Equal nodes.
+  package init(
+    nodeCount: Int, coresPerNode: Int, memoryMB: UInt32 = 1 << 20, ranksPerNode: Int = 1
+  ) {
+    let node = NodeModel(coreCount: coresPerNode, memoryMB: memoryMB, rankCount: ranksPerNode)
+    self.init(nodes: Array(repeating: node, count: nodeCount))
+  }
+
+  /// `coreCount` cores on `nodeCount` nodes, what does not divide on the first ones.
+  package init(nodeCount: Int, totalCoreCount: Int) {
+    self.init(
+      nodes: (0..<nodeCount).map { node in
+        let extra = node < totalCoreCount % nodeCount ? 1 : 0
+        return NodeModel(coreCount: totalCoreCount / nodeCount + extra, memoryMB: 1 << 20)
+      })
+  }
+
+  /// Nothing takes time but the tasks.
+  package mutating func makeIdeal() {
+    messageLatencyNanoseconds = 0
+    transferLatencyNanoseconds = 0
+  }
+}
+
+/// How a workflow is simulated.
+package struct SimulationOptions: Sendable {
+  /// The theory's list scheduling: no data, no latency, no work sent ahead, the roomiest node.
+  package var isIdeal = false
+  package var usesLanes = true
+  /// Stands for a task whose duration nobody knows.
+  package var defaultMicroseconds: Int64 = 1_000_000
+  /// Watch from outside that every promise is kept; costs memory and time.
+  package var checks = false
+  /// Compare the manager's tables after every turn; for small runs.
+  package var checksEveryTurn = false
+  /// Chance, from this seed; nil is none.
+  package var faults: FaultPlan?
+  /// When the run is asked to drain.
+  package var drainsAt: Instant?
+  /// More events than this is a run that does not end.
+  package var eventCountMax = Int.max
+
+  package init() {}
+}
+
+/// What a simulation found.
+package struct SimulationResult: Sendable {
+  /// From the start until the last output was written.
+  package var makespan = Instant.zero
+  /// Between 0 and 1: cores that did accepted work, over all cores all the time.
+  package var coreUtilisation = 0.0
+  package var bytes = RouteBytes()
+  package var outcome: Outcome?
+  package var attemptCount = 0
+  package var transferCount = 0
+  package var messageCount = 0
+  package var eventCount = 0
+  package var turnCount = 0
+  /// Of all that the manager heard and ordered, with times: equal runs have equal hashes.
+  package var traceHash: UInt64 = 0
+  /// The first broken promise.
+  package var violation: String?
+}
+
+/// Bytes that were moved, by route.
+package struct RouteBytes: Sendable, Equatable {
+  package var sharedToNode: Int64 = 0
+  package var nodeToNode: Int64 = 0
+  package var nodeToShared: Int64 = 0
+  package var managerToNode: Int64 = 0
+}

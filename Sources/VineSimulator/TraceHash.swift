@@ -1,0 +1,46 @@
+// A fingerprint of a run: what the manager heard and ordered, and when.
+
+import VineCore
+
+/// FNV-1a over words, with a final mix; order matters, so two runs that differ anywhere differ here.
+struct TraceHash {
+  private(set) var value: UInt64 = 0xCBF2_9CE4_8422_2325
+
+  mutating func mix(_ word: UInt64) {
+    value = (value ^ word) &* 0x100_0000_01B3
+    value ^= value >> 29
+  }
+
+  mutating func mix(_ code: UInt64, _ first: Int, _ second: Int, at now: Instant) {
+    mix(code << 56 ^ UInt64(truncatingIfNeeded: first) << 24 ^ UInt64(truncatingIfNeeded: second))
+    mix(UInt64(bitPattern: now.nanoseconds))
+  }
+
+  mutating func mix(_ message: ManagerMessage, to worker: WorkerID, at now: Instant) {
+    switch message {
+    case .startTask(let attempt, let allocation, _):
+      mix(1, attempt.task.index, Int(attempt.number) << 20 | allocation.index, at: now)
+    case .takeBack(let attempt): mix(2, attempt.task.index, Int(attempt.number), at: now)
+    case .killTask(let attempt): mix(3, attempt.task.index, Int(attempt.number), at: now)
+    case .fetch(let file, let transfer, _, _): mix(4, file.index, transfer.index, at: now)
+    case .unlink(let file): mix(5, file.index, 0, at: now)
+    case .commit(let file, let attempt): mix(6, file.index, Int(attempt), at: now)
+    case .leave: mix(7, 0, 0, at: now)
+    }
+    mix(UInt64(worker.rawValue))
+  }
+
+  mutating func mix(_ message: WorkerMessage, from worker: WorkerID, at now: Instant) {
+    switch message {
+    case .replicaReady(let file, let byteCount): mix(16, file.index, Int(byteCount), at: now)
+    case .taskFinished(let attempt, let completion):
+      mix(17, attempt.task.index, Int(attempt.number), at: now)
+      mix(UInt64(bitPattern: completion.end.nanoseconds))
+    case .taskReturned(let attempt): mix(18, attempt.task.index, Int(attempt.number), at: now)
+    case .transferEnded(let transfer, _, let error):
+      mix(19, transfer.index, Int(error), at: now)
+    case .committed(let file, _, let error): mix(20, file.index, Int(error), at: now)
+    }
+    mix(UInt64(worker.rawValue))
+  }
+}
