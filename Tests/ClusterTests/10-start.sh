@@ -4,8 +4,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 quickstart() { # HOW
-    cp -r "$root/Examples/quickstart" example
-    rm -rf example/results/words.txt example/vine-runs
+    example quickstart
     vine "$1" 0 example/workflow.json
     assert_same example/expected.txt example/results/words.txt
 }
@@ -26,7 +25,7 @@ test_quickstart_7_ranks() {
     quickstart 7
 }
 test_run_subcommand_is_the_default() {
-    cp -r "$root/Examples/quickstart" example
+    example quickstart
     vine 0 0 run example/workflow.json
     assert_same example/expected.txt example/results/words.txt
 }
@@ -39,7 +38,7 @@ test_twice_in_one_directory() {
 }
 
 test_run_directory() {
-    cp -r "$root/Examples/quickstart" example
+    example quickstart
     cd example
     "$VINE_MPI" workflow.json --scratch "$work" >../said 2>&1 || fail "status $?"
     [[ -L vine-runs/latest ]] || fail "no link vine-runs/latest"
@@ -61,7 +60,7 @@ test_nothing_stays_in_scratch() {
 
 test_two_runs_at_once() {
     # The same workflow in the same directory with the same scratch.
-    cp -r "$root/Examples/quickstart" example
+    example quickstart
     cd example
     mkdir ../scratch
     "$VINE_MPI" workflow.json --scratch "$work/scratch" >../said1 2>&1 &
@@ -94,7 +93,7 @@ END
 }
 
 test_trace_has_a_row_per_task() {
-    cp -r "$root/Examples/quickstart" example
+    example quickstart
     vine 3 0 example/workflow.json --trace trace.tsv
     assert_equal 6 "$(grep -vc '^#' trace.tsv)" "rows"
     [[ $(head -n 1 trace.tsv) == \#* ]] || fail "no header line"

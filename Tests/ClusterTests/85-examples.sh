@@ -4,8 +4,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 sweep() { # HOW
-    cp -r "$root/Examples/sweep" example
-    rm -f example/results/table.txt
+    example sweep
     vine "$1" 0 example/workflow.json
     assert_equal 40 "$(wc -l <example/results/table.txt)" "lines of the table"
     assert_equal "2.5000  -0.6931 settles" "$(head -n 1 example/results/table.txt)"
@@ -25,8 +24,7 @@ test_sweep_is_what_its_script_writes() {
 genomics() { # HOW
     need bwa samtools bcftools
     [[ -e /usr/share/spades/test_dataset/reference_1K.fa.gz ]] || skip "no reads (Debian's spades package)"
-    cp -r "$root/Examples/genomics" example
-    rm -f example/results/*
+    example genomics
     example/by-hand.sh by-hand.vcf
     vine "$1" 0 example/workflow.json
     # Header lines hold dates, command lines and paths.

@@ -4,7 +4,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 test_hosts_quickstart() {
-    cp -r "$root/Examples/quickstart" "$work/example"
+    example quickstart
     up_hosts 3
     vine hosts:3:2 0 example/workflow.json
     assert_same example/expected.txt example/results/words.txt

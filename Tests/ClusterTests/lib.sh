@@ -76,6 +76,12 @@ launch() { # HOW ARGUMENT...
 
 outcome() { sed -n 's/.*"status"[^0-9]*\([0-9][0-9]*\).*/\1/p' "$1/outcome"; }
 
+example() { # NAME: a fresh copy of Examples/NAME as ./example
+    cp -r "$root/Examples/$1" example
+    rm -rf example/vine-runs
+    find example/results -type f ! -name .gitignore -delete
+}
+
 up_hosts() { # COUNT: emulated hosts that share $work, or the test is skipped
     export TESTBED_NAME="t${VINE_TEST_MARK%%-*}"
     local why
