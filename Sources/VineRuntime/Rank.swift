@@ -4,12 +4,39 @@ internal import CLinux
 internal import Glibc
 package import VineCore
 
+/// A description that was read: its name, which names the run's directory, and the workflow made
+/// once that directory is there. Nil: it was refused, and the reason told.
+package struct PreparedRun {
+  let name: String
+  let workflow: (_ runDirectory: String) -> Workflow?
+
+  package init(name: String, workflow: @escaping (_ runDirectory: String) -> Workflow?) {
+    self.name = name
+    self.workflow = workflow
+  }
+}
+
+/// The path of a program that is installed beside this one.
+package func siblingProgram(_ name: String) -> String {
+  var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
+  let count = readlink("/proc/self/exe", &buffer, Int(PATH_MAX))
+  guard count > 0 else { return name }
+  let path = String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  guard let slash = path.lastIndex(of: "/") else { return name }
+  return "\(path[...slash])\(name)"
+}
+
+/// Makes a directory and those above it.
+package func makeDirectory(_ path: String) throws(RuntimeError) {
+  let error = FileTree.makeDirectories(path)
+  if error != 0 { throw RuntimeError("make", path, errno: error) }
+}
+
 package enum Rank {
   /// Runs a workflow to its end and returns the exit status. `load` is called on rank 0 alone,
-  /// after MPI has started: only rank 0 opens the description. It returns nil when it refused the
-  /// description and said why.
+  /// after MPI has started: only rank 0 opens the description.
   package static func run(
-    options: RunOptions, load: () -> Workflow?
+    options: RunOptions, load: () -> PreparedRun?
   ) -> Int32 {
     do throws(RuntimeError) {
       let signals = try SignalSource()
@@ -24,7 +51,7 @@ package enum Rank {
   }
 
   private static func run(
-    options: RunOptions, mpi: MPIEnvironment?, signals: SignalSource, load: () -> Workflow?
+    options: RunOptions, mpi: MPIEnvironment?, signals: SignalSource, load: () -> PreparedRun?
   ) throws(RuntimeError) -> Int32 {
     clinux_become_subreaper()
     clinux_set_timer_slack(1000)
@@ -40,10 +67,14 @@ package enum Rank {
     var managerBox: Mailbox?
     if rank == 0 {
       let box = try Mailbox(role: .manager, mpi: mpi)
-      guard let workflow = load() else { leave(2) }
+      guard let prepared = load() else { leave(2) }
       let workerCount = size - 1 + (hostsWorker ? 1 : 0)
+      let directory = try RunDirectory.make(
+        chosen: options.runDirectory, workflowName: prepared.name)
+      guard let workflow = prepared.workflow(directory.path) else { leave(2) }
       manager = try ManagerLoop(
-        workflow, options: options, mpi: mpi, mailbox: box, poll: poll, workerCount: workerCount)
+        workflow, run: directory, options: options, mpi: mpi, mailbox: box, poll: poll,
+        workerCount: workerCount)
       managerBox = box
     }
     var workerBox: Mailbox?

@@ -62,7 +62,9 @@ package final class MPIEnvironment {
     var ranks = [Int32](repeating: 0, count: size)
     var count: Int32 = 0
     let split = cmpi_ranks_of_node(control, &ranks, Int32(size), &count)
-    if split != cmpi_success() { throw RuntimeError("group ranks by node", detail: mpiErrorText(split)) }
+    if split != cmpi_success() {
+      throw RuntimeError("group ranks by node", detail: mpiErrorText(split))
+    }
     ranksOfNode = ranks.prefix(Int(count)).map(Int.init).sorted()
   }
 

@@ -3,7 +3,7 @@
 
 internal import CLinux
 internal import Glibc
-package import VineCore
+internal import VineCore
 
 package final class ManagerLoop {
   private let mpi: MPIEnvironment?
@@ -46,10 +46,10 @@ package final class ManagerLoop {
     let error: Int32
   }
 
-  /// Opens the run directory and waits for `workerCount` workers.
-  package init(
-    _ workflow: consuming Workflow, options: RunOptions, mpi: MPIEnvironment?, mailbox: Mailbox,
-    poll: EventPoll, workerCount: Int
+  /// Opens the run's files and waits for `workerCount` workers.
+  init(
+    _ workflow: consuming Workflow, run: RunDirectory, options: RunOptions, mpi: MPIEnvironment?,
+    mailbox: Mailbox, poll: EventPoll, workerCount: Int
   ) throws(RuntimeError) {
     self.mpi = mpi
     self.mailbox = mailbox
@@ -57,7 +57,7 @@ package final class ManagerLoop {
     self.options = options
     self.workerCount = workerCount
     let name = workflow.name
-    run = try RunDirectory.make(chosen: options.runDirectory, workflowName: name)
+    self.run = run
     recorder = try RunRecorder(run, workflowName: name, options: options)
     queue = try BlockingQueue(threadCount: 2)
     poll.add(queue.descriptor, token: PollToken.managerHelpers)
@@ -120,11 +120,12 @@ package final class ManagerLoop {
       switch effect {
       case .send(let message, let worker): send(message, to: worker)
       case .append(let record):
-        let node: String = if case .done(_, _, let node, _) = record {
-          directory.nodeNames[node.index]
-        } else {
-          ""
-        }
+        let node: String =
+          if case .done(_, _, let node, _) = record {
+            directory.nodeNames[node.index]
+          } else {
+            ""
+          }
         recorder.record(record, in: core.workflow, nodeName: node)
       case .publish(let file, let attempt): publish(file, attempt: attempt)
       case .report(let report): show(report)
@@ -221,7 +222,11 @@ package final class ManagerLoop {
       notes[note.attempt.task] = note
       return
     }
-    if note.attempt.number == .max { refuse(note.reason) } else { complain("vine-mpi: \(note.reason)") }
+    if note.attempt.number == .max {
+      refuse(note.reason)
+    } else {
+      complain("vine-mpi: \(note.reason)")
+    }
   }
 
   // MARK: Messages out
@@ -386,7 +391,8 @@ package final class ManagerLoop {
   }
 
   private func refuseBuild(of rank: Int) {
-    refuse("rank \(rank) sends messages of another build of vine-mpi: install the same on all nodes")
+    refuse(
+      "rank \(rank) sends messages of another build of vine-mpi: install the same on all nodes")
   }
 
   private func orderLeaving() {

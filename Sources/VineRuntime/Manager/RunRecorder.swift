@@ -6,7 +6,8 @@ internal import VineCore
 
 final class RunRecorder {
   private let journal: JournalFile
-  private let trace: OwnedDescriptor?
+  /// Descriptor of the trace file; -1 when none was asked for.
+  private let trace: Int32
   private var traceRows: [UInt8] = []
   private var digests: [FileID: HashedFile] = [:]
   private let digestsPath: String?
@@ -19,10 +20,11 @@ final class RunRecorder {
     journal = try JournalFile(directory: "\(run.path)/journal", epoch: 1)
     if let path = options.tracePath {
       trace = try OwnedDescriptor.open(
-        path, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o644, to: "write the trace")
+        path, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o644, to: "write the trace"
+      ).release()
       traceRows.append(contentsOf: "# id\tnode\tstart\tend\tcores\n".utf8)
     } else {
-      trace = nil
+      trace = -1
     }
     digestsPath = options.digestsPath
     journal.append(.sessionOpen) { frame in
@@ -34,6 +36,8 @@ final class RunRecorder {
     try journal.flush()
   }
 
+  deinit { if trace >= 0 { Glibc.close(trace) } }
+
   func record(_ record: JournalRecord, in workflow: borrowing Workflow, nodeName: String) {
     switch record {
     case .done(let attempt, let worker, _, let completion):
@@ -44,7 +48,7 @@ final class RunRecorder {
         frame.put(worker.rawValue)
         frame.put(completion)
       }
-      if trace != nil {
+      if trace >= 0 {
         addTraceRow(
           workflow.name(of: attempt.task), nodeName, completion,
           cores: Int(workflow.request(of: attempt.task).cores))
@@ -80,11 +84,12 @@ final class RunRecorder {
   /// Hands what was recorded to the operating system.
   func flush() throws(RuntimeError) {
     try journal.flush()
-    if let trace, traceRows.count > 1 << 16 { try flushTrace(trace.number) }
+    if traceRows.count > 1 << 16 { try flushTrace() }
   }
 
-  private func flushTrace(_ descriptor: Int32) throws(RuntimeError) {
-    let error = traceRows.withUnsafeBytes { writeAll($0, to: descriptor) }
+  private func flushTrace() throws(RuntimeError) {
+    if trace < 0 { return }
+    let error = traceRows.withUnsafeBytes { writeAll($0, to: trace) }
     traceRows.removeAll(keepingCapacity: true)
     if error != 0 { throw RuntimeError("write the trace", errno: error) }
   }
@@ -92,7 +97,7 @@ final class RunRecorder {
   func close(status: Int32, workflow: borrowing Workflow) throws(RuntimeError) {
     journal.append(.sessionClose) { frame in frame.put(status) }
     try journal.flush()
-    if let trace { try flushTrace(trace.number) }
+    try flushTrace()
     if let digestsPath { try writeDigests(to: digestsPath, workflow) }
   }
 

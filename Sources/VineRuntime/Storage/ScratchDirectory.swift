@@ -82,7 +82,8 @@ struct ScratchDirectory {
       if access(candidate, W_OK | X_OK) == 0 { return candidate }
     }
     throw RuntimeError(
-      "find a scratch directory", detail: "none of $VINE_SCRATCH, $SLURM_TMPDIR, $TMPDIR, "
+      "find a scratch directory",
+      detail: "none of $VINE_SCRATCH, $SLURM_TMPDIR, $TMPDIR, "
         + "/local/scratch and /tmp is writable on this node; name one with --scratch")
   }
 

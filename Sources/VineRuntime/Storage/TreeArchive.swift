@@ -136,7 +136,8 @@ enum TreeArchive {
       return symlink(String(decoding: text, as: UTF8.self), path) == 0 ? 0 : errno
     case UInt8(ascii: "f"):
       // O_NOFOLLOW and O_EXCL: no link made by an earlier entry is written through.
-      let to = clinux_open_at(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode | 0o200)
+      let to = clinux_open_at(
+        AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode | 0o200)
       if to < 0 { return -to }
       defer { close(to) }
       let copied = clinux_copy(descriptor, to, size)
@@ -163,7 +164,9 @@ enum TreeArchive {
     var bytes = [UInt8](repeating: 0, count: count)
     var done = 0
     while done < count {
-      let got = bytes.withUnsafeMutableBytes { Glibc.read(descriptor, $0.baseAddress! + done, count - done) }
+      let got = bytes.withUnsafeMutableBytes {
+        Glibc.read(descriptor, $0.baseAddress! + done, count - done)
+      }
       if got < 0 && errno == EINTR { continue }
       if got <= 0 { return nil }
       done += got

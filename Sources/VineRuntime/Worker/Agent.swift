@@ -66,7 +66,8 @@ final class Agent {
     case .manager:
       let error = write(order.location, to: part)
       return finish(
-        order.file, order.transfer, part: part, byteCount: Int64(order.location.count), error: error)
+        order.file, order.transfer, part: part, byteCount: Int64(order.location.count), error: error
+      )
     case .sharedFileSystem:
       let path = String(decoding: order.location, as: UTF8.self)
       queue.submit {
@@ -323,7 +324,9 @@ func sha256(of descriptor: Int32) -> (byteCount: Int64, digest: [UInt8]) {
     }
     if count < 0 && errno == EINTR { continue }
     if count <= 0 { break }
-    buffer.withUnsafeBytes { hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: $0[..<count])) }
+    buffer.withUnsafeBytes {
+      hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: $0[..<count]))
+    }
     byteCount += Int64(count)
   }
   return (byteCount, Array(hash.finalize()))

@@ -178,7 +178,9 @@ package final class WorkerLoop {
     spool = OutputSpool(path: scratch.spool(of: rank))
     agent = Agent(
       scratch: scratch, runName: welcome.runName, mailbox: mailbox, bulk: bulk, queue: queue)
-    if welcome.managerProcessID > 0 && mpi != nil { mailbox.doorbells[0] = welcome.managerProcessID }
+    if welcome.managerProcessID > 0 && mpi != nil {
+      mailbox.doorbells[0] = welcome.managerProcessID
+    }
     if isAgent {
       queue.submit {
         scratch.removeLeftovers()
@@ -348,7 +350,9 @@ package final class WorkerLoop {
   // MARK: Leaving
 
   private func leaveIfIdle() {
-    guard core.attemptCount == 0, queue.pendingCount == 0, !(bulk?.isActive ?? false) else { return }
+    guard core.attemptCount == 0, queue.pendingCount == 0, !(bulk?.isActive ?? false) else {
+      return
+    }
     if !hasAnnouncedLeaving {
       hasAnnouncedLeaving = true
       var totals = agent?.finalTotals ?? WorkerTotals()
@@ -388,5 +392,7 @@ enum PollToken {
   static let signals: UInt64 = 1
   static let workerHelpers: UInt64 = 2
   static let managerHelpers: UInt64 = 3
-  static func pipe(_ descriptor: Int32) -> UInt64 { 1 << 32 | UInt64(UInt32(bitPattern: descriptor)) }
+  static func pipe(_ descriptor: Int32) -> UInt64 {
+    1 << 32 | UInt64(UInt32(bitPattern: descriptor))
+  }
 }

@@ -1,0 +1,210 @@
+// `vine-mpi run`: the main job.
+
+import ArgumentParser
+import Glibc
+import VineCore
+import VineFormats
+import VineRuntime
+
+/// Options for a line of a task list, which cannot say them itself.
+struct TaskListOptions: ParsableArguments {
+  @Option(help: "Task lists: cores of each line.")
+  var cores: UInt16 = 1
+  @Option(help: "Task lists: memory of each line, in MB.")
+  var memory: UInt32?
+  @Option(help: "Task lists: seconds that each line may run.")
+  var timeout: Double = 0
+  @Option(help: "Task lists: tries of each line after its first failure.")
+  var retries: UInt16 = 0
+
+  func validate() throws {
+    guard cores > 0 else { throw ValidationError("--cores is at least 1") }
+    guard timeout >= 0, timeout < 4_000_000 else {
+      throw ValidationError("--timeout is from 0 to 4000000 seconds")
+    }
+  }
+
+  func apply(to options: inout LoadOptions) {
+    options.taskListRequest = Request(cores: cores, memoryMB: memory)
+    options.taskListTimeoutMilliseconds = UInt32((timeout * 1000).rounded(.up))
+    options.taskListRetries = retries
+  }
+}
+
+struct RunCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "run",
+    abstract: "Run a workflow: on all ranks under mpirun, in this process without it.",
+    discussion: """
+      Exit status (also in RUN/outcome): 0 all done, 1 some task failed, 2 description or usage \
+      refused, 3 interrupted.
+      """)
+
+  @Argument(help: "workflow.json, workflow.jsonl, a WfFormat file or a task list.")
+  var workflow: String
+  @Option(help: "native, jsonl, wfformat or tasklist, where the guess is wrong.")
+  var format: String?
+  @Option(help: "The directory of this run; default: vine-runs/NAME-TIME.")
+  var runDir: String?
+  @Option(
+    help: """
+      Node-local directory for caches and sandboxes; default: $VINE_SCRATCH, $SLURM_TMPDIR, \
+      $TMPDIR, /local/scratch or /tmp.
+      """)
+  var scratch: String?
+  @Option(help: "Write a row per task: id, node, start, end, cores (tab-separated, seconds).")
+  var trace: String?
+  @Option(help: "Write a row per file: id, bytes, SHA-256 (tab-separated).")
+  var digests: String?
+  @Flag(help: "Show progress as one line that is rewritten.")
+  var progress = false
+  @Flag(help: "Print problems only.")
+  var quiet = false
+
+  @Flag(help: "Replay a recorded WfFormat instance with synthetic tasks.")
+  var replay = false
+  @Option(help: "Replay: factor on recorded run times.")
+  var timeScale = 1.0
+  @Option(help: "Replay: factor on recorded file sizes.")
+  var bytesScale = 1.0
+  @Option(help: "Replay: bytes of a file at most.")
+  var maxBytes = 1 << 40
+  @Flag(help: "Replay: burn the processor instead of sleeping.")
+  var spin = false
+  @Flag(help: "Replay: ask for the recorded cores instead of one.")
+  var recordedCores = false
+
+  @OptionGroup var taskList: TaskListOptions
+
+  func validate() throws {
+    if let format, WorkflowFormat(rawValue: format) == nil {
+      throw ValidationError("--format is one of native, jsonl, wfformat, tasklist")
+    }
+    guard maxBytes >= 0 else { throw ValidationError("--max-bytes is not negative") }
+  }
+
+  func run() throws {
+    var options = RunOptions()
+    options.runDirectory = runDir
+    options.scratch = scratch.map(absolutePath) ?? ""
+    options.tracePath = trace
+    options.digestsPath = digests
+    options.hasLiveProgress = progress
+    options.isQuiet = quiet
+    let status = Rank.run(options: options, load: load)
+    throw ExitCode(status)
+  }
+
+  /// Reads the description; nil when it was refused, with its problems told.
+  private func load() -> PreparedRun? {
+    var options = LoadOptions()
+    options.format = format.flatMap(WorkflowFormat.init)
+    options.mode = replay ? .replay : .run
+    options.submitDirectory = absolutePath(".")
+    taskList.apply(to: &options)
+    do throws(WorkflowError) {
+      let loaded = try loadWorkflow(path: workflow, options: options)
+      for warning in loaded.warnings where !quiet { complain("\(workflow): warning: \(warning)") }
+      if !loaded.unsupported.isEmpty {
+        for problem in loaded.unsupported { complain("\(workflow): \(problem)") }
+        return nil
+      }
+      if replay, let recorded = loaded.recorded { return prepareReplay(of: recorded) }
+      return PreparedRun(name: loaded.workflow.name) { _ in loaded.workflow }
+    } catch {
+      complain("\(error)")
+      return nil
+    }
+  }
+
+  private func prepareReplay(of recorded: RecordedWorkflow) -> PreparedRun {
+    PreparedRun(name: recorded.name) { runDirectory in
+      var options = ReplayOptions(
+        sourceDirectory: "\(runDirectory)/replay/sources",
+        finalDirectory: "\(runDirectory)/replay/finals")
+      options.timeScale = timeScale
+      options.bytesScale = bytesScale
+      options.byteCountMax = maxBytes
+      options.spins = spin
+      options.usesCores = recordedCores
+      options.replayProgram = siblingProgram("vine-replay")
+      do throws(RuntimeError) {
+        try makeDirectory(options.sourceDirectory)
+      } catch {
+        complain("vine-mpi: \(error)")
+        return nil
+      }
+      do throws(WorkflowError) {
+        let workflow = try recorded.replayWorkflow(path: self.workflow, options)
+        do { try recorded.writeSources(options) } catch {
+          complain("vine-mpi: cannot make the sources of the replay: \(error)")
+          return nil
+        }
+        return workflow
+      } catch {
+        complain("\(error)")
+        return nil
+      }
+    }
+  }
+}
+
+struct CheckCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "check",
+    abstract: "Say what is wrong with a workflow, every problem with its place.",
+    discussion: "Exit status: 0 when it can be run, warnings included; 2 when it is refused.")
+
+  @Argument(help: "The description.")
+  var workflow: String
+  @Option(help: "native, jsonl, wfformat or tasklist, where the guess is wrong.")
+  var format: String?
+
+  func run() throws {
+    var options = LoadOptions()
+    options.format = format.flatMap(WorkflowFormat.init)
+    options.mode = .check
+    options.submitDirectory = absolutePath(".")
+    do throws(WorkflowError) {
+      let loaded = try loadWorkflow(path: workflow, options: options)
+      for warning in loaded.warnings { complain("\(workflow): warning: \(warning)") }
+      for problem in loaded.unsupported {
+        complain("\(workflow): correct, but not run by this version: \(problem)")
+      }
+      tell(
+        "\(workflow): \(loaded.format.rawValue), \(loaded.workflow.tasks.count) tasks, "
+          + "\(loaded.workflow.files.count) files")
+    } catch {
+      complain("\(error)")
+      throw ExitCode(2)
+    }
+  }
+}
+
+struct LogCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "log", abstract: "Show what a task wrote to its standard output and error.")
+
+  @Argument(help: "The run's directory.")
+  var runDirectory: String
+  @Argument(help: "The task's id.")
+  var task: String
+
+  func run() throws {
+    var found = false
+    do throws(RuntimeError) {
+      try forEachPackedOutput(at: "\(runDirectory)/output.pack", of: task) { entry in
+        found = true
+        complain("-- attempt \(entry.attempt), standard \(entry.stream == 1 ? "output" : "error")")
+        entry.bytes.withUnsafeBytes { _ = write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+      }
+    } catch {
+      // A run in which no task wrote anything has no pack.
+      if error.errno != ENOENT || access(runDirectory, F_OK) != 0 {
+        complain("vine-mpi: \(error)")
+        throw ExitCode(2)
+      }
+    }
+    if !found { complain("vine-mpi: task \(task) wrote nothing in this run") }
+  }
+}
