@@ -74,7 +74,7 @@ extension NativeReader {
 
   mutating func texts(_ object: JSONObject, _ key: String) throws -> [String]? {
     guard object.contains(AnyKey(key)) else { return nil }
-    var list = try object.nestedUnkeyedContainer(forKey: AnyKey(key))
+    var list = try object.list(AnyKey(key))
     var values: [String] = []
     values.reserveCapacity(list.count ?? 0)
     while !list.isAtEnd {
@@ -92,7 +92,7 @@ extension NativeReader {
   /// `KEY=VALUE` texts by key.
   mutating func environment(_ object: JSONObject, _ key: String) throws -> [String: String] {
     guard object.contains(AnyKey(key)) else { return [:] }
-    let members = try object.nestedContainer(keyedBy: AnyKey.self, forKey: AnyKey(key))
+    let members = try object.object(AnyKey(key))
     var values: [String: String] = [:]
     for member in members.allKeys {
       let name = member.stringValue
