@@ -132,6 +132,7 @@ private func found(_ context: DecodingError.Context) -> String {
   guard start.upperBound < end.lowerBound else { return "something else" }
   switch text[start.upperBound..<end.lowerBound] {
   case "a string": return "a text"
+  case "number": return "a number"
   case "an array": return "a list"
   case "bool": return "true or false"
   case "null", "a null value": return "null"

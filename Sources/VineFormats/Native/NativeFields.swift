@@ -31,6 +31,15 @@ extension NativeReader {
     return ""
   }
 
+  /// The same where an empty text is a problem too.
+  mutating func nonEmptyText(_ object: JSONObject, _ key: String, _ what: String) throws -> String?
+  {
+    let count = problems.count
+    let value = try text(object, key)
+    if value == "" && problems.count == count { problems.add(at(object, key), "\(what) is empty") }
+    return value
+  }
+
   /// Whether a text can be kept: the tables end texts with NUL and bound their length.
   func isUsable(_ text: String) -> Bool {
     text.utf8.count < Limits.textByteCountMax && !text.utf8.contains(0)

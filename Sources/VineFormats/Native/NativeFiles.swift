@@ -98,8 +98,7 @@ extension NativeReader {
   private mutating func content(_ object: JSONObject, source: String) throws -> FileContent {
     switch source {
     case "path":
-      let path = try text(object, "path") ?? ""
-      if path.isEmpty { problems.add(at(object, "path"), "the path is empty") }
+      let path = try nonEmptyText(object, "path", "the path") ?? ""
       return FileContent(kind: .path, bytes: Array(absolutePath(path, base: base).utf8))
     case "buffer":
       let text = try object.decode(String.self, forKey: "buffer")
@@ -219,7 +218,7 @@ extension NativeReader {
       let file = try? workflow.appendFile(
         id: id, kind: .path, location: absolutePath(id, base: base))
     else { return nil }
-    if !linePrefix.isEmpty { impliedFiles.insert(file) }
+    impliedFiles.append(file)
     return file
   }
 }

@@ -147,8 +147,7 @@ extension NativeReader {
         at(policy, "transfers_per_source"),
         "`transfers_per_source` other than \(Limits.transfersPerSourceMax)")
     }
-    if let text = try text(policy, "result_cache") {
-      if text.isEmpty { problems.add(at(policy, "result_cache"), "the path is empty") }
+    if try nonEmptyText(policy, "result_cache", "the path") != nil {
       notYet(at(policy, "result_cache"), "`result_cache`")
     }
     guard policy.contains("straggler_multiplier") else { return }

@@ -22,8 +22,8 @@ struct NativeReader {
   var strictFiles = false
   /// Files that something other than a task makes: "url", "untar", "mini_task".
   var madeFiles: [FileID: String] = [:]
-  /// In a .jsonl file, files that tasks used before a line declared them.
-  var impliedFiles: Set<FileID> = []
+  /// Files that no description declares: paths relative to it.
+  var impliedFiles: [FileID] = []
   /// `after` and `$ref`, resolved once all tasks are known.
   var references: [TaskReference] = []
   var referenceText = TextArena()

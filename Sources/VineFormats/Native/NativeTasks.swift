@@ -99,9 +99,8 @@ extension NativeReader {
           ? "the task needs one of \(ways.joined(separator: ", "))"
           : "the task has only one of \(given.joined(separator: " and "))")
     }
-    if let command = try text(object, "command") {
+    if let command = try nonEmptyText(object, "command", "the command") {
       draft.command = [command]
-      if command.isEmpty { problems.add(at(object, "command"), "the command is empty") }
       if let wrong = argumentProblem(command) { problems.add(at(object, "command"), wrong) }
     }
     if let argv = try texts(object, "argv") {
@@ -279,8 +278,7 @@ extension NativeReader {
   /// Keys that a later version runs.
   private mutating func readLaterKeys(_ object: JSONObject) throws {
     for key in ["verify", "undo"] {
-      guard let command = try text(object, key) else { continue }
-      if command.isEmpty { problems.add(at(object, key), "the command is empty") }
+      guard try nonEmptyText(object, key, "the command") != nil else { continue }
       notYet(at(object, key), "`\(key)`")
     }
     _ = try text(object, "version")
