@@ -11,7 +11,51 @@ struct AnyKey: CodingKey {
   init?(intValue: Int) { nil }
 }
 
-typealias JSONObject = KeyedDecodingContainer<AnyKey>
+/// An object of the text being decoded. It knows its keys: most of those that a task may have are
+/// absent, and asking the decoder for each would be most of the time of a large load.
+struct JSONObject {
+  private let container: KeyedDecodingContainer<AnyKey>
+  let allKeys: [AnyKey]
+  /// Above this the decoder's own table is faster than a look at every key.
+  private static let keysPerScanMax = 24
+
+  init(_ container: KeyedDecodingContainer<AnyKey>) {
+    self.container = container
+    allKeys = container.allKeys
+  }
+
+  var codingPath: [any CodingKey] { container.codingPath }
+
+  func contains(_ key: AnyKey) -> Bool {
+    if allKeys.count > Self.keysPerScanMax { return container.contains(key) }
+    return allKeys.contains { $0.stringValue == key.stringValue }
+  }
+
+  func decode<Value: Decodable>(_ type: Value.Type, forKey key: AnyKey) throws -> Value {
+    try container.decode(type, forKey: key)
+  }
+
+  func isNull(_ key: AnyKey) throws -> Bool { try container.decodeNil(forKey: key) }
+
+  func object(_ key: AnyKey) throws -> JSONObject {
+    JSONObject(try container.nestedContainer(keyedBy: AnyKey.self, forKey: key))
+  }
+
+  func list(_ key: AnyKey) throws -> any UnkeyedDecodingContainer {
+    try container.nestedUnkeyedContainer(forKey: key)
+  }
+}
+
+extension UnkeyedDecodingContainer {
+  /// The next element, which must be an object.
+  mutating func object() throws -> JSONObject {
+    JSONObject(try nestedContainer(keyedBy: AnyKey.self))
+  }
+}
+
+extension Decoder {
+  func object() throws -> JSONObject { JSONObject(try container(keyedBy: AnyKey.self)) }
+}
 
 extension AnyKey: ExpressibleByStringLiteral {
   init(stringLiteral: String) { stringValue = stringLiteral }
@@ -46,7 +90,7 @@ func place(_ parent: String, _ key: String) -> String {
 /// Keeps the container of a small document for use after decoding.
 struct CapturedObject: Decodable {
   let object: JSONObject
-  init(from decoder: any Decoder) throws { object = try decoder.container(keyedBy: AnyKey.self) }
+  init(from decoder: any Decoder) throws { object = try decoder.object() }
 }
 
 /// A type error of the decoder as a failure with its place. Syntax was checked before.
@@ -88,6 +132,7 @@ private func found(_ context: DecodingError.Context) -> String {
   guard start.upperBound < end.lowerBound else { return "something else" }
   switch text[start.upperBound..<end.lowerBound] {
   case "a string": return "a text"
+  case "number": return "a number"
   case "an array": return "a list"
   case "bool": return "true or false"
   case "null", "a null value": return "null"

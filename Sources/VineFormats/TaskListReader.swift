@@ -14,18 +14,18 @@ struct TaskListReader {
     var reader = TaskListReader()
     var problems = ProblemList()
     var lines: [(number: Int, text: String)] = []
-    var number = 0
-    for slice in list.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
-      number += 1
-      var line = slice
-      if line.last == UInt8(ascii: "\r") { line.removeLast() }
-      guard let first = line.first(where: { !isBlank($0) }), first != UInt8(ascii: "#") else {
-        continue
-      }
-      if let wrong = problem(with: line) {
-        problems.add("line \(number)", wrong)
-      } else {
-        lines.append((number, String(decoding: line, as: UTF8.self)))
+    list.withUnsafeBytes { bytes in
+      for (index, range) in lineRanges(of: list).enumerated() {
+        var line = UnsafeBufferPointer(rebasing: bytes.bindMemory(to: UInt8.self)[range])
+        if line.last == UInt8(ascii: "\r") { line = UnsafeBufferPointer(rebasing: line.dropLast()) }
+        guard let first = line.first(where: { !isBlank($0) }), first != UInt8(ascii: "#") else {
+          continue
+        }
+        if let wrong = problem(with: line) {
+          problems.add("line \(index + 1)", wrong)
+        } else {
+          lines.append((index + 1, String(decoding: line, as: UTF8.self)))
+        }
       }
     }
     if !problems.isEmpty { throw ReadFailure(problems) }
@@ -41,15 +41,13 @@ struct TaskListReader {
     return reader
   }
 
-  private static func problem(with line: Data) -> String? {
+  private static func problem(with line: UnsafeBufferPointer<UInt8>) -> String? {
     if line.contains(0) { return "the line holds a NUL character; this is not a list of commands" }
     if line.count >= Limits.argumentByteCountMax {
       return "the line has \(line.count) bytes; Linux takes less than "
         + "\(Limits.argumentByteCountMax) in one command: put it into a script"
     }
-    return line.withUnsafeBytes { bytes in
-      bytes.withMemoryRebound(to: UInt8.self) { isUTF8($0) }
-    } ? nil : "the line is not UTF-8 text"
+    return isUTF8(line) ? nil : "the line is not UTF-8 text"
   }
 
   /// The variables that depend on the worker a task runs on (LAUNCHER_TSK_ID, _NPROCS, _NHOSTS,

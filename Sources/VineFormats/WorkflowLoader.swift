@@ -58,9 +58,11 @@ package func guessFormat(path: String, bytes: Data) -> WorkflowFormat {
 }
 
 private func loaded(
-  _ reader: NativeReader, _ format: WorkflowFormat, _ options: LoadOptions
+  _ reader: consuming NativeReader, _ format: WorkflowFormat, _ options: LoadOptions
 ) throws(ReadFailure) -> LoadedWorkflow {
   try refuseReplay(options)
+  var reader = reader
+  if options.mode == .check || options.mode == .run { reader.warnOfMissingFiles() }
   var result = LoadedWorkflow(workflow: reader.workflow, format: format)
   result.warnings = reader.warnings.problems
   result.unsupported = reader.unsupported.problems

@@ -11,7 +11,7 @@ private indirect enum JSONValue: Decodable {
   case other
 
   init(from decoder: any Decoder) throws {
-    if let object = try? decoder.container(keyedBy: AnyKey.self) {
+    if let object = try? decoder.object() {
       var members: [String: JSONValue] = [:]
       for key in object.allKeys {
         members[key.stringValue] = try object.decode(JSONValue.self, forKey: key)
@@ -32,9 +32,9 @@ private indirect enum JSONValue: Decodable {
 extension NativeReader {
   mutating func readLibraries(_ object: JSONObject) throws {
     guard object.contains("libraries") else { return }
-    let members = try object.nestedContainer(keyedBy: AnyKey.self, forKey: "libraries")
+    let members = try object.object("libraries")
     for key in members.allKeys.sorted(by: { $0.stringValue < $1.stringValue }) {
-      let library = try members.nestedContainer(keyedBy: AnyKey.self, forKey: key)
+      let library = try members.object(key)
       notYet(at(library), "a library")
       try readLibrary(key.stringValue, library)
     }
@@ -75,10 +75,10 @@ extension NativeReader {
     _ = try environment(library, "env")
     if library.contains("inputs") {
       // Files are read later; only the shape is checked here.
-      var inputs = try library.nestedUnkeyedContainer(forKey: "inputs")
+      var inputs = try library.list("inputs")
       while !inputs.isAtEnd {
         if (try? inputs.decode(String.self)) != nil { continue }
-        let item = try inputs.nestedContainer(keyedBy: AnyKey.self)
+        let item = try inputs.object()
         checkKeys(of: item, known: ["file", "as", "copy"], kind: "an input")
         if try text(item, "file") == nil { problems.add(at(item), "the key `file` is missing") }
         if let name = try text(item, "as"), let wrong = sandboxNameProblem(name) {
@@ -88,7 +88,7 @@ extension NativeReader {
       }
     }
     guard library.contains("context") else { return }
-    let context = try library.nestedContainer(keyedBy: AnyKey.self, forKey: "context")
+    let context = try library.object("context")
     checkKeys(of: context, known: ["function", "args"], kind: "a context")
     if try text(context, "function") ?? "" == "" {
       problems.add(at(context), "a context needs a `function`")
@@ -99,7 +99,7 @@ extension NativeReader {
   /// Reads `call`; returns the tasks whose results are its arguments.
   mutating func readCall(_ object: JSONObject, into draft: inout TaskDraft) throws -> [String] {
     notYet(at(object, "call"), "`call`")
-    let call = try object.nestedContainer(keyedBy: AnyKey.self, forKey: "call")
+    let call = try object.object("call")
     checkKeys(of: call, known: ["library", "function", "args", "kwargs"], kind: "a call")
     if let name = try text(call, "library") {
       try checkFunction(call, library: name)
@@ -200,7 +200,7 @@ extension NativeReader {
 
   mutating func readGang(_ object: JSONObject) throws {
     notYet(at(object, "gang"), "`gang`")
-    let gang = try object.nestedContainer(keyedBy: AnyKey.self, forKey: "gang")
+    let gang = try object.object("gang")
     checkKeys(of: gang, known: ["ranks", "ranks_per_node"], kind: "a gang")
     let ranks = try integer(gang, "ranks", in: 1...1_000_000)
     let perNode = try integer(gang, "ranks_per_node", in: 1...1_000_000)

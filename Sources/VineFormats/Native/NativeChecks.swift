@@ -1,5 +1,6 @@
 // What can be checked only when every file and task is known.
 
+import FoundationEssentials
 import VineCore
 
 extension NativeReader {
@@ -15,6 +16,27 @@ extension NativeReader {
       problems.add("tasks", cycleMessage(tasks, in: workflow))
     }
     if !problems.isEmpty { throw ReadFailure(problems) }
+  }
+
+  /// Warns of files that nobody declares or makes and that are not on disk: misspelt names, mostly.
+  /// Looks at a bounded number, since the shared file system may be slow.
+  mutating func warnOfMissingFiles() {
+    let sources = impliedFiles.lazy.filter { [workflow] in workflow.files[$0].producer == .none }
+    for file in sources.prefix(10_000) {
+      let path = workflow.text.string(workflow.files[file].location)
+      if FileManager.default.fileExists(atPath: path) { continue }
+      let implied = Set(impliedFiles)
+      let known = workflow.files.ids.lazy.filter { [workflow] in
+        !implied.contains($0) || workflow.files[$0].producer != .none
+      }.map { [workflow] in workflow.name(of: $0) }
+      let id = workflow.name(of: file)
+      let consumer = workflow.bindings[Int(workflow.files[file].firstConsumer)].task
+      warnings.add(
+        place("files", id),
+        "no task makes this file, `files` does not declare it, and there is no \(quoted(path)); "
+          + "the task \(quoted(workflow.name(of: consumer))) needs it",
+        suggestion: suggestion(for: id, among: known))
+    }
   }
 
   private mutating func resolveReferences() {

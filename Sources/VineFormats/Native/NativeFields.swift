@@ -31,6 +31,15 @@ extension NativeReader {
     return ""
   }
 
+  /// The same where an empty text is a problem too.
+  mutating func nonEmptyText(_ object: JSONObject, _ key: String, _ what: String) throws -> String?
+  {
+    let count = problems.count
+    let value = try text(object, key)
+    if value == "" && problems.count == count { problems.add(at(object, key), "\(what) is empty") }
+    return value
+  }
+
   /// Whether a text can be kept: the tables end texts with NUL and bound their length.
   func isUsable(_ text: String) -> Bool {
     text.utf8.count < Limits.textByteCountMax && !text.utf8.contains(0)
@@ -74,7 +83,7 @@ extension NativeReader {
 
   mutating func texts(_ object: JSONObject, _ key: String) throws -> [String]? {
     guard object.contains(AnyKey(key)) else { return nil }
-    var list = try object.nestedUnkeyedContainer(forKey: AnyKey(key))
+    var list = try object.list(AnyKey(key))
     var values: [String] = []
     values.reserveCapacity(list.count ?? 0)
     while !list.isAtEnd {
@@ -92,7 +101,7 @@ extension NativeReader {
   /// `KEY=VALUE` texts by key.
   mutating func environment(_ object: JSONObject, _ key: String) throws -> [String: String] {
     guard object.contains(AnyKey(key)) else { return [:] }
-    let members = try object.nestedContainer(keyedBy: AnyKey.self, forKey: AnyKey(key))
+    let members = try object.object(AnyKey(key))
     var values: [String: String] = [:]
     for member in members.allKeys {
       let name = member.stringValue

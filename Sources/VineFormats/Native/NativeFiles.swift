@@ -12,13 +12,13 @@ extension NativeReader {
 
   mutating func readFiles(of object: JSONObject) throws {
     guard object.contains("files") else { return }
-    let members = try object.nestedContainer(keyedBy: AnyKey.self, forKey: "files")
+    let members = try object.object("files")
     let keys = members.allKeys.map(\.stringValue).sorted()
     workflow.reserveCapacity(tasks: 0, files: keys.count)
     // Files that are made from other files come last, when those are known.
     var derived: [(String, JSONObject)] = []
     for key in keys {
-      let file = try members.nestedContainer(keyedBy: AnyKey.self, forKey: AnyKey(key))
+      let file = try members.object(AnyKey(key))
       if file.contains("mini_task") || file.contains("untar") {
         derived.append((key, file))
       } else {
@@ -29,7 +29,9 @@ extension NativeReader {
   }
 
   mutating func readFile(_ id: String, _ object: JSONObject, extraKeys: [String]) throws {
-    checkKeys(of: object, known: Self.fileKeys + extraKeys, kind: "a file")
+    checkKeys(
+      of: object, known: extraKeys.isEmpty ? Self.fileKeys : Self.fileKeys + extraKeys,
+      kind: "a file")
     guard !id.isEmpty, isUsable(id) else {
       problems.add(at(object), id.isEmpty ? "the id of a file is empty" : problem(with: id))
       return
@@ -96,8 +98,7 @@ extension NativeReader {
   private mutating func content(_ object: JSONObject, source: String) throws -> FileContent {
     switch source {
     case "path":
-      let path = try text(object, "path") ?? ""
-      if path.isEmpty { problems.add(at(object, "path"), "the path is empty") }
+      let path = try nonEmptyText(object, "path", "the path") ?? ""
       return FileContent(kind: .path, bytes: Array(absolutePath(path, base: base).utf8))
     case "buffer":
       let text = try object.decode(String.self, forKey: "buffer")
@@ -180,7 +181,7 @@ extension NativeReader {
         draft.inputs = [BindingDraft(input)]
       }
     } else {
-      let task = try object.nestedContainer(keyedBy: AnyKey.self, forKey: "mini_task")
+      let task = try object.object("mini_task")
       checkKeys(
         of: task, known: ["command", "argv", "inputs", "output", "env", "version"],
         kind: "a mini_task")
@@ -217,7 +218,7 @@ extension NativeReader {
       let file = try? workflow.appendFile(
         id: id, kind: .path, location: absolutePath(id, base: base))
     else { return nil }
-    if !linePrefix.isEmpty { impliedFiles.insert(file) }
+    impliedFiles.append(file)
     return file
   }
 }

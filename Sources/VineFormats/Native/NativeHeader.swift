@@ -62,7 +62,7 @@ extension NativeReader {
     }
     if let name = try text(object, "name") { workflow.name = name }
     if object.contains("defaults") {
-      let values = try object.nestedContainer(keyedBy: AnyKey.self, forKey: "defaults")
+      let values = try object.object("defaults")
       checkKeys(of: values, known: Resources.keys, kind: "defaults")
       defaults = try resources(values)
     }
@@ -73,9 +73,9 @@ extension NativeReader {
 
   private mutating func readCategories(_ object: JSONObject) throws {
     guard object.contains("categories") else { return }
-    let members = try object.nestedContainer(keyedBy: AnyKey.self, forKey: "categories")
+    let members = try object.object("categories")
     for key in members.allKeys.sorted(by: { $0.stringValue < $1.stringValue }) {
-      let values = try members.nestedContainer(keyedBy: AnyKey.self, forKey: key)
+      let values = try members.object(key)
       checkKeys(of: values, known: Resources.keys, kind: "a category")
       categories[key.stringValue] = try resources(values)
     }
@@ -119,7 +119,7 @@ extension NativeReader {
 
   private mutating func readPolicy(_ object: JSONObject) throws {
     guard object.contains("policy") else { return }
-    let policy = try object.nestedContainer(keyedBy: AnyKey.self, forKey: "policy")
+    let policy = try object.object("policy")
     checkKeys(
       of: policy,
       known: [
@@ -147,8 +147,7 @@ extension NativeReader {
         at(policy, "transfers_per_source"),
         "`transfers_per_source` other than \(Limits.transfersPerSourceMax)")
     }
-    if let text = try text(policy, "result_cache") {
-      if text.isEmpty { problems.add(at(policy, "result_cache"), "the path is empty") }
+    if try nonEmptyText(policy, "result_cache", "the path") != nil {
       notYet(at(policy, "result_cache"), "`result_cache`")
     }
     guard policy.contains("straggler_multiplier") else { return }

@@ -22,12 +22,14 @@ struct NativeReader {
   var strictFiles = false
   /// Files that something other than a task makes: "url", "untar", "mini_task".
   var madeFiles: [FileID: String] = [:]
-  /// In a .jsonl file, files that tasks used before a line declared them.
-  var impliedFiles: Set<FileID> = []
+  /// Files that no description declares: paths relative to it.
+  var impliedFiles: [FileID] = []
   /// `after` and `$ref`, resolved once all tasks are known.
   var references: [TaskReference] = []
   var referenceText = TextArena()
   var requests: Set<Request> = []
+  /// Whether the task being read has sandbox names that could clash.
+  var hasSpecialNames = false
   /// The number of the task being read in `tasks`, or the number of its line.
   var taskPosition: UInt32 = 0
   /// The first line of a .jsonl file that is not blank.
@@ -60,23 +62,20 @@ struct NativeReader {
   static func read(lines: Data, base: String) throws -> NativeReader {
     var reader = NativeReader(base: base)
     let decoder = JSONDecoder()
-    var hasHeader = false
+    let ranges = lineRanges(of: lines)
     for wantsFiles in [true, false] {
-      var number = 0
-      for line in lines.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
-        number += 1
-        if line.allSatisfy({ isBlank($0) }) { continue }
-        let isHeader = !hasHeader
+      for (index, range) in ranges.enumerated() {
+        let line = lines[lines.startIndex + range.lowerBound..<lines.startIndex + range.upperBound]
+        let isHeader = reader.headerLine == 0
+        if line.allSatisfy({ isBlank($0) }) || index + 1 == reader.headerLine { continue }
         guard isHeader || startsWithFile(line) == wantsFiles else { continue }
-        if !isHeader && number == reader.headerLine { continue }
-        reader.linePrefix = "line \(number): "
-        reader.taskPosition = UInt32(clamping: number)
+        reader.linePrefix = "line \(index + 1): "
+        reader.taskPosition = UInt32(clamping: index + 1)
         do {
           reader.note(try checkSyntax(of: line))
           let object = try decoder.decode(CapturedObject.self, from: Data(line)).object
           if isHeader {
-            hasHeader = true
-            reader.headerLine = number
+            reader.headerLine = index + 1
             try reader.readHeader(object, extraKeys: ["files"])
             try reader.readFiles(of: object)
           } else {
@@ -88,7 +87,9 @@ struct NativeReader {
       }
     }
     reader.linePrefix = ""
-    guard hasHeader else { throw ReadFailure("", "the file is empty", isUnreadable: true) }
+    guard reader.headerLine > 0 else {
+      throw ReadFailure("", "the file is empty", isUnreadable: true)
+    }
     try reader.finish()
     return reader
   }
@@ -114,10 +115,10 @@ struct NativeReader {
       return
     }
     if hasTask {
-      try readTask(object.nestedContainer(keyedBy: AnyKey.self, forKey: "task"))
+      try readTask(object.object("task"))
       return
     }
-    let file = try object.nestedContainer(keyedBy: AnyKey.self, forKey: "file")
+    let file = try object.object("file")
     guard let id = try text(file, "id") else {
       problems.add(at(file), "a file needs an `id`")
       return
@@ -151,17 +152,17 @@ private struct NativeDocument: Decodable {
 
   init(from decoder: any Decoder) throws {
     reader = NativeReader(base: decoder.userInfo[.baseDirectory] as? String ?? "/")
-    let object = try decoder.container(keyedBy: AnyKey.self)
+    let object = try decoder.object()
     try reader.readHeader(object, extraKeys: ["files", "tasks"])
     try reader.readFiles(of: object)
     guard object.contains("tasks") else {
       reader.problems.add("", "the key `tasks` is missing")
       return
     }
-    var tasks = try object.nestedUnkeyedContainer(forKey: "tasks")
+    var tasks = try object.list("tasks")
     reader.workflow.reserveCapacity(tasks: tasks.count ?? 0, files: 0)
     while !tasks.isAtEnd {
-      try reader.readTask(tasks.nestedContainer(keyedBy: AnyKey.self))
+      try reader.readTask(tasks.object())
     }
   }
 }

@@ -36,6 +36,7 @@ extension NativeReader {
     draft.usesSandbox = try flag(object, "sandbox") ?? true
     try readCommand(object, into: &draft, isCallAllowed: true)
     try readNumbers(object, into: &draft)
+    hasSpecialNames = false
     draft.inputs = try bindings(
       object, "inputs", isInput: true, usesSandbox: draft.usesSandbox)
     draft.outputs = try bindings(
@@ -98,9 +99,8 @@ extension NativeReader {
           ? "the task needs one of \(ways.joined(separator: ", "))"
           : "the task has only one of \(given.joined(separator: " and "))")
     }
-    if let command = try text(object, "command") {
+    if let command = try nonEmptyText(object, "command", "the command") {
       draft.command = [command]
-      if command.isEmpty { problems.add(at(object, "command"), "the command is empty") }
       if let wrong = argumentProblem(command) { problems.add(at(object, "command"), wrong) }
     }
     if let argv = try texts(object, "argv") {
@@ -173,7 +173,7 @@ extension NativeReader {
     _ object: JSONObject, _ key: String, isInput: Bool, usesSandbox: Bool
   ) throws -> [BindingDraft] {
     guard object.contains(AnyKey(key)) else { return [] }
-    var list = try object.nestedUnkeyedContainer(forKey: AnyKey(key))
+    var list = try object.list(AnyKey(key))
     var result: [BindingDraft] = []
     result.reserveCapacity(list.count ?? 0)
     var index = 0
@@ -186,7 +186,7 @@ extension NativeReader {
       if let id = try? list.decode(String.self) {
         add(id, name: nil, isCopy: false)
       } else {
-        let item = try list.nestedContainer(keyedBy: AnyKey.self)
+        let item = try list.object()
         checkKeys(
           of: item, known: isInput ? ["file", "as", "copy"] : ["file", "as"],
           kind: isInput ? "an input" : "an output")
@@ -210,6 +210,7 @@ extension NativeReader {
         problems.add(
           place(), "the file \(quoted(id)) is a \(maker); a task cannot make it")
       }
+      if name != nil || id.utf8.contains(UInt8(ascii: "/")) { hasSpecialNames = true }
       result.append(BindingDraft(file, name: name == id ? nil : name, isCopy: isCopy))
     }
   }
@@ -220,7 +221,10 @@ extension NativeReader {
 
   /// Names are unique in the sandbox, and no file's name is the directory of another.
   private mutating func checkBindings(of draft: TaskDraft, _ object: JSONObject) {
-    guard draft.inputs.count + draft.outputs.count > 1 else { return }
+    let count = draft.inputs.count + draft.outputs.count
+    if count < 2 || (!hasSpecialNames && count <= 16 && areDistinct(draft.inputs + draft.outputs)) {
+      return
+    }
     var files: [FileID: Bool] = [:]
     var names: Set<String> = []
     func place(_ isInput: Bool, _ index: Int) -> String {
@@ -254,6 +258,14 @@ extension NativeReader {
     }
   }
 
+  /// Distinct files under plain ids have distinct names.
+  private func areDistinct(_ bindings: [BindingDraft]) -> Bool {
+    for (index, binding) in bindings.enumerated() {
+      if bindings[..<index].contains(where: { $0.file == binding.file }) { return false }
+    }
+    return true
+  }
+
   private func directory(above name: String, in names: Set<String>) -> String? {
     var rest = name[...]
     while let slash = rest.lastIndex(of: "/") {
@@ -266,8 +278,7 @@ extension NativeReader {
   /// Keys that a later version runs.
   private mutating func readLaterKeys(_ object: JSONObject) throws {
     for key in ["verify", "undo"] {
-      guard let command = try text(object, key) else { continue }
-      if command.isEmpty { problems.add(at(object, key), "the command is empty") }
+      guard try nonEmptyText(object, key, "the command") != nil else { continue }
       notYet(at(object, key), "`\(key)`")
     }
     _ = try text(object, "version")

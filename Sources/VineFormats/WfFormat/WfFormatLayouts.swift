@@ -7,15 +7,14 @@ extension WfFormatReader {
   // MARK: 1.5 and later
 
   mutating func readSpecification(_ workflow: JSONObject) throws {
-    let specification = try workflow.nestedContainer(
-      keyedBy: AnyKey.self, forKey: "specification")
+    let specification = try workflow.object("specification")
     // Tasks first: their inputs and outputs number the files after the declared ones.
     var lists: [(inputs: [String], outputs: [String])] = []
     if specification.contains("tasks") {
-      var list = try specification.nestedUnkeyedContainer(forKey: "tasks")
+      var list = try specification.list("tasks")
       var position = 0
       while !list.isAtEnd {
-        let object = try list.nestedContainer(keyedBy: AnyKey.self)
+        let object = try list.object()
         let id = try optionalText(object, "id")
         if let task = appendTask(id, key: "id", position: position) {
           let name = try optionalText(object, "name")
@@ -43,12 +42,12 @@ extension WfFormatReader {
   }
 
   private mutating func readDeclaredFiles(_ specification: JSONObject) throws {
-    guard specification.contains("files"), try !specification.decodeNil(forKey: "files") else {
+    guard specification.contains("files"), try !specification.isNull("files") else {
       return
     }
-    var list = try specification.nestedUnkeyedContainer(forKey: "files")
+    var list = try specification.list("files")
     while !list.isAtEnd {
-      let object = try list.nestedContainer(keyedBy: AnyKey.self)
+      let object = try list.object()
       guard let id = try optionalText(object, "id"), !id.isEmpty, !id.utf8.contains(0) else {
         problems.add(place(of: object.codingPath), "a file needs an `id`")
         continue
@@ -62,16 +61,16 @@ extension WfFormatReader {
   }
 
   private mutating func readExecution(_ workflow: JSONObject) throws {
-    guard workflow.contains("execution"), try !workflow.decodeNil(forKey: "execution") else {
+    guard workflow.contains("execution"), try !workflow.isNull("execution") else {
       warnings.add(.noExecution, "")
       return
     }
-    let execution = try workflow.nestedContainer(keyedBy: AnyKey.self, forKey: "execution")
+    let execution = try workflow.object("execution")
     try readMachines(execution)
-    guard execution.contains("tasks"), try !execution.decodeNil(forKey: "tasks") else { return }
-    var list = try execution.nestedUnkeyedContainer(forKey: "tasks")
+    guard execution.contains("tasks"), try !execution.isNull("tasks") else { return }
+    var list = try execution.list("tasks")
     while !list.isAtEnd {
-      let object = try list.nestedContainer(keyedBy: AnyKey.self)
+      let object = try list.object()
       let id = try optionalText(object, "id") ?? ""
       guard let task = taskIndex[id] else {
         warnings.add(.recordOfUnknownTask, quoted(id))
@@ -90,10 +89,10 @@ extension WfFormatReader {
   mutating func readOldTasks(_ workflow: JSONObject, key: String) throws {
     tasksPlace = "workflow.\(key)"
     try readMachines(workflow)
-    var list = try workflow.nestedUnkeyedContainer(forKey: AnyKey(key))
+    var list = try workflow.list(AnyKey(key))
     var position = 0
     while !list.isAtEnd {
-      let object = try list.nestedContainer(keyedBy: AnyKey.self)
+      let object = try list.object()
       if let task = appendTask(
         try optionalText(object, "name"), key: "name", position: position)
       {
@@ -112,10 +111,10 @@ extension WfFormatReader {
   }
 
   private mutating func readOldFiles(_ task: JSONObject, of index: Int) throws {
-    guard task.contains("files"), try !task.decodeNil(forKey: "files") else { return }
-    var list = try task.nestedUnkeyedContainer(forKey: "files")
+    guard task.contains("files"), try !task.isNull("files") else { return }
+    var list = try task.list("files")
     while !list.isAtEnd {
-      let object = try list.nestedContainer(keyedBy: AnyKey.self)
+      let object = try list.object()
       let path = object.codingPath
       let id =
         (try optionalText(object, "path") ?? "") + (try optionalText(object, "name") ?? "")

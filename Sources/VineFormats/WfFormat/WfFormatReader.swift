@@ -58,7 +58,7 @@ struct WfFormatReader {
       throw ReadFailure(
         "", "this is not WfFormat: the key `workflow` is missing", isUnreadable: true)
     }
-    let workflow = try object.nestedContainer(keyedBy: AnyKey.self, forKey: "workflow")
+    let workflow = try object.object("workflow")
     if workflow.contains("specification") {
       recorded.layout = .specification
       try readSpecification(workflow)
@@ -166,7 +166,7 @@ struct WfFormatReader {
     try readCommand(object, of: task)
     if let name = try optionalText(object, "machine") { usedMachines.append((task, name)) }
     if object.contains("machines"),
-      var list = try? object.nestedUnkeyedContainer(forKey: "machines")
+      var list = try? object.list("machines")
     {
       while !list.isAtEnd {
         guard let name = try? list.decode(String.self) else { break }
@@ -176,7 +176,7 @@ struct WfFormatReader {
   }
 
   private mutating func readCommand(_ object: JSONObject, of task: Int) throws {
-    if let command = try? object.nestedContainer(keyedBy: AnyKey.self, forKey: "command") {
+    if let command = try? object.object("command") {
       recorded.tasks[task].program = try optionalText(command, "program")
       recorded.tasks[task].arguments = arguments(command)
     } else if let program = try optionalText(object, "command") {
@@ -192,9 +192,9 @@ struct WfFormatReader {
   }
 
   mutating func readMachines(_ object: JSONObject) throws {
-    guard var list = try? object.nestedUnkeyedContainer(forKey: "machines") else { return }
+    guard var list = try? object.list("machines") else { return }
     while !list.isAtEnd {
-      guard let machine = try? list.nestedContainer(keyedBy: AnyKey.self) else { break }
+      guard let machine = try? list.object() else { break }
       if let name = try optionalText(machine, "nodeName") { machines.insert(name) }
     }
   }
@@ -203,7 +203,8 @@ struct WfFormatReader {
 
   /// A text, or nil when there is none or it is something else.
   func optionalText(_ object: JSONObject, _ key: String) throws -> String? {
-    try? object.decodeIfPresent(String.self, forKey: AnyKey(key))
+    guard object.contains(AnyKey(key)) else { return nil }
+    return try? object.decode(String.self, forKey: AnyKey(key))
   }
 
   /// A number, or nil when there is none or it is something else. One that does not fit a double
@@ -219,7 +220,7 @@ struct WfFormatReader {
 
   func size(_ object: JSONObject, _ keys: [String]) throws -> FileSize {
     for key in keys where object.contains(AnyKey(key)) {
-      if try object.decodeNil(forKey: AnyKey(key)) { return .missing }
+      if try object.isNull(AnyKey(key)) { return .missing }
       return try optionalNumber(object, key).map { .bytes($0) } ?? .unusable
     }
     return .missing
@@ -227,10 +228,10 @@ struct WfFormatReader {
 
   /// A list of texts without repetitions; null and absence are the empty list.
   mutating func uniqueTexts(_ object: JSONObject, _ key: String) throws -> [String] {
-    guard object.contains(AnyKey(key)), try !object.decodeNil(forKey: AnyKey(key)) else {
+    guard object.contains(AnyKey(key)), try !object.isNull(AnyKey(key)) else {
       return []
     }
-    var list = try object.nestedUnkeyedContainer(forKey: AnyKey(key))
+    var list = try object.list(AnyKey(key))
     var seen: Set<String> = []
     var texts: [String] = []
     while !list.isAtEnd {
@@ -255,7 +256,7 @@ private struct WfFormatDocument: Decodable {
   init(from decoder: any Decoder) throws {
     let object: JSONObject
     do {
-      object = try decoder.container(keyedBy: AnyKey.self)
+      object = try decoder.object()
     } catch {
       throw ReadFailure("", "this is not WfFormat: it is not a JSON object", isUnreadable: true)
     }

@@ -6,6 +6,8 @@ import VineCore
 
 struct NativeTasksTests {
   @Test func aSmallWorkflowFillsTheTables() throws {
+    var options = LoadOptions()
+    options.mode = .simulate
     let loaded = try load(
       native(
         """
@@ -14,7 +16,7 @@ struct NativeTasksTests {
          "priority": -3, "retries": 2, "env": {"B": "2", "A": "1"}},
         {"id": "b", "argv": ["cat", "t"], "inputs": ["t"], "outputs": ["r"], "sandbox": true}
         """, #", "files": {"t": {"temp": true, "cache": "task", "size": 9}, "r": {"path": "/o/r"}}"#
-      ))
+      ), options: options)
     let workflow = loaded.workflow
     #expect(loaded.format == .native)
     #expect(loaded.warnings.isEmpty && loaded.unsupported.isEmpty)
