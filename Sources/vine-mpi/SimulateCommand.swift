@@ -74,7 +74,16 @@ struct SimulateCommand: ParsableCommand {
   }
 
   private func load(_ path: String) throws -> Workflow {
-    throw ValidationError("workflows cannot be simulated yet: \(path)")
+    var options = LoadOptions()
+    options.mode = .simulate
+    do {
+      let loaded = try loadWorkflow(path: path, options: options)
+      return loaded.recorded?.simulationWorkflow(ideal: ideal) ?? loaded.workflow
+    } catch {
+      let message = Array("\(error)\n".utf8)
+      _ = write(STDERR_FILENO, message, message.count)
+      throw ExitCode(2)
+    }
   }
 
   private func playSeeds(from first: UInt64) throws {

@@ -30,7 +30,6 @@ package struct Manager: ~Copyable {
   /// Place in the order by bottom level, when that order is asked for.
   let bottomLevels: [Int64]
   var nodeOfWorker: [NodeID] = []
-  var queuedBehindCount = 0
   var random: UInt64 = 0x9E37_79B9_7F4A_7C15
   var progressCounts: Progress
   var failureLimitReached = false
@@ -39,8 +38,12 @@ package struct Manager: ~Copyable {
   var isFinished = false
   var unwrittenOutputCount = 0
   var commitCount = 0
-  /// When lanes are looked through for attempts stuck behind a long one.
-  var laneDeadline: Instant?
+  /// Lanes with attempts behind their first, by when that will have run for too long.
+  var watchedLanes: Heap<LaneWatch> = []
+  /// Lanes whose first attempt has run for too long while there was no room elsewhere.
+  var stuckLanes: [AllocationID] = []
+  /// Resources were freed since `stuckLanes` was last looked through.
+  var roomGrew = false
 
   /// The manager of `workflow`, which must have no cycle.
   package init(_ workflow: consuming Workflow, options: ManagerOptions = ManagerOptions()) {
@@ -82,7 +85,7 @@ package struct Manager: ~Copyable {
   package var coreCount: Int { nodes.coreCount }
 
   /// When `schedule` wants to be called though nothing happened; nil when it need not be.
-  package var nextDeadline: Instant? { laneDeadline }
+  package var nextDeadline: Instant? { watchedLanes.min?.deadline }
 
   package func state(of task: TaskID) -> TaskState { tasks[task.index].state }
   package func attemptCount(of task: TaskID) -> Int { Int(tasks[task.index].attemptCount) }
@@ -111,6 +114,7 @@ package struct Manager: ~Copyable {
     let node = nodes.append(topology, agent: agent)
     enter(agent, on: node)
     for request in isBlocked.indices { isBlocked[request] = false }
+    roomGrew = true
     return node
   }
 
@@ -371,12 +375,24 @@ package struct Manager: ~Copyable {
     for node in nodes.rows.ids { checkPool(of: node) }
   }
 
+  private func checkLane(_ row: AllocationRow) {
+    invariant(row.head != .max, "an allocation without an attempt")
+    var count: UInt32 = 0
+    var slot = row.head
+    while slot != .max {
+      count += 1
+      invariant(attempts[slot].next != .max || slot == row.tail, "a lane with another end")
+      slot = attempts[slot].next
+    }
+    invariant(count == row.attemptCount, "a lane is miscounted")
+  }
+
   private func checkPool(of node: NodeID) {
     var held = CPUSet()
     var memory: UInt64 = 0
     for row in allocations.rows where !row.isFree && row.node == node {
       invariant(held.isDisjoint(with: row.grant.cpuset), "a core is granted twice")
-      invariant(!row.queue.isEmpty, "an allocation without an attempt")
+      checkLane(row)
       held.formUnion(row.grant.cpuset)
       memory += UInt64(row.grant.memoryMB)
     }

@@ -113,7 +113,7 @@ extension Manager {
         AllocationRow(
           node: node, worker: nodes.takeExecutor(of: node),
           grant: nodes.grant(workflow.requests[Int(request)], on: node), request: request,
-          queue: [], headSince: now)))
+          headSince: now)))
     let slot = beginAttempt(of: task, in: allocation, at: now)
     if options.usesLanes { offerLane(allocation) }
     stageInputs(of: slot, at: now, effects: &effects)
@@ -129,8 +129,15 @@ extension Manager {
         attempt: AttemptID(task, UInt32(tasks[task.index].attemptCount)),
         node: allocations[allocation.rawValue].node, allocation: allocation))
     tasks[task.index].slot = slot
-    allocations[allocation.rawValue].queue.append(slot)
-    if allocations[allocation.rawValue].queue.count > 1 { queuedBehindCount += 1 }
+    let tail = allocations[allocation.rawValue].tail
+    if tail == .max {
+      allocations[allocation.rawValue].head = slot
+    } else {
+      attempts[tail].next = slot
+    }
+    allocations[allocation.rawValue].tail = slot
+    allocations[allocation.rawValue].attemptCount += 1
+    if tail != .max { watchLane(allocation, at: now) }
     return slot
   }
 
@@ -150,20 +157,29 @@ extension Manager {
   mutating func leaveAllocation(_ slot: UInt32, at now: Instant) {
     let row = attempts[slot]
     let allocation = row.allocation.rawValue
-    guard let place = allocations[allocation].queue.firstIndex(of: slot) else {
-      invariant(false, "an attempt is not in its allocation")
-      return
-    }
-    if allocations[allocation].queue.count > 1 { queuedBehindCount -= 1 }
-    allocations[allocation].queue.remove(at: place)
-    if place == 0 { allocations[allocation].headSince = now }
+    unlink(slot, from: allocation, at: now)
     tasks[row.attempt.task.index].slot = .max
     attempts.remove(slot)
-    if allocations[allocation].queue.isEmpty {
+    if allocations[allocation].head == .max {
       free(row.allocation)
     } else if options.usesLanes {
       offerLane(row.allocation)
     }
+  }
+
+  private mutating func unlink(_ slot: UInt32, from allocation: UInt32, at now: Instant) {
+    let next = attempts[slot].next
+    var previous = UInt32.max
+    if allocations[allocation].head == slot {
+      allocations[allocation].head = next
+      allocations[allocation].headSince = now
+    } else {
+      previous = allocations[allocation].head
+      while attempts[previous].next != slot { previous = attempts[previous].next }
+      attempts[previous].next = next
+    }
+    if allocations[allocation].tail == slot { allocations[allocation].tail = previous }
+    allocations[allocation].attemptCount -= 1
   }
 
   private mutating func free(_ allocation: AllocationID) {
@@ -172,6 +188,7 @@ extension Manager {
     allocations[allocation.rawValue].isFree = true
     allocations[allocation.rawValue].isHungry = false
     allocations.remove(allocation.rawValue)
+    roomGrew = true
     for request in isBlocked.indices
     where isBlocked[request] && nodes[row.node].pool.fits(workflow.requests[request]) {
       isBlocked[request] = false
@@ -206,7 +223,7 @@ extension Manager {
         // The number may stand for a later allocation by now.
         guard row.isHungry, !row.isFree, Int(row.request) == request else { continue }
         let depth = laneDepth(for: key.task)
-        if row.queue.count > depth {
+        if row.attemptCount > depth || isOverdue(row, at: now) {
           allocations[allocation.rawValue].isHungry = false
         } else if hasAllInputs(key.task, on: row.node) {
           ready[request].removeMin()
@@ -219,31 +236,68 @@ extension Manager {
         }
       }
     }
-    if queuedBehindCount > 0 && laneDeadline == nil {
-      laneDeadline = now.adding(nanoseconds: 2 * Limits.laneAheadNanoseconds)
+  }
+
+  /// Whether the first attempt of a lane has run for so long that none should wait behind it.
+  private func isOverdue(_ row: AllocationRow, at now: Instant) -> Bool {
+    now.since(row.headSince) >= 2 * Limits.laneAheadNanoseconds
+  }
+
+  private mutating func watchLane(_ allocation: AllocationID, at now: Instant) {
+    let row = allocations[allocation.rawValue]
+    guard row.watchedUntil == nil else { return }
+    let deadline = max(
+      row.headSince.adding(nanoseconds: 2 * Limits.laneAheadNanoseconds), now)
+    allocations[allocation.rawValue].watchedUntil = deadline
+    watchedLanes.insert(LaneWatch(deadline: deadline, allocation: allocation))
+  }
+
+  /// Where there is room and nothing is ready, attempts that wait behind a long one come back.
+  private mutating func unblockLanes(at now: Instant, effects: inout [ManagerEffect]) {
+    if roomGrew {
+      roomGrew = false
+      let lanes = stuckLanes
+      stuckLanes.removeAll()
+      for allocation in lanes { unblock(allocation, at: now, effects: &effects) }
+    }
+    while let allocation = takeDueLane(at: now) {
+      unblock(allocation, at: now, effects: &effects)
     }
   }
 
-  /// Where cores are free and nothing is ready, an attempt that waits behind a long one comes back.
-  private mutating func unblockLanes(at now: Instant, effects: inout [ManagerEffect]) {
-    guard let deadline = laneDeadline, now >= deadline else { return }
-    laneDeadline = nil
-    guard queuedBehindCount > 0 else { return }
-    laneDeadline = now.adding(nanoseconds: 2 * Limits.laneAheadNanoseconds)
-    for index in allocations.rows.indices {
-      let row = allocations.rows[index]
-      guard !row.isFree, row.queue.count > 1,
-        now.since(row.headSince) > 2 * Limits.laneAheadNanoseconds,
-        nodes.roomiest(for: workflow.requests[Int(row.request)]) != nil
-      else { continue }
+  /// The next lane whose time to be looked at has come.
+  private mutating func takeDueLane(at now: Instant) -> AllocationID? {
+    guard let deadline = watchedLanes.min?.deadline, deadline <= now else { return nil }
+    let watch = watchedLanes.removeMin()
+    // A stale entry names a lane that ended; looking at its successor once more does no harm.
+    if allocations[watch.allocation.rawValue].watchedUntil == deadline {
+      allocations[watch.allocation.rawValue].watchedUntil = nil
+    }
+    return watch.allocation
+  }
+
+  private mutating func unblock(
+    _ allocation: AllocationID, at now: Instant, effects: inout [ManagerEffect]
+  ) {
+    let row = allocations[allocation.rawValue]
+    guard !row.isFree, row.attemptCount > 1 else { return }
+    if !isOverdue(row, at: now) {
+      watchLane(allocation, at: now)
+    } else if nodes.roomiest(for: workflow.requests[Int(row.request)]) != nil {
       takeBack(behind: row, effects: &effects)
+    } else {
+      stuckLanes.append(allocation)
     }
   }
 
   private mutating func takeBack(behind row: AllocationRow, effects: inout [ManagerEffect]) {
-    for slot in row.queue.dropFirst() where !attempts[slot].isTakenBack {
-      attempts[slot].isTakenBack = true
-      effects.append(.send(.takeBack(attempts[slot].attempt), to: row.worker))
+    var slot = attempts[row.head].next
+    while slot != .max {
+      if !attempts[slot].isTakenBack {
+        attempts[slot].isTakenBack = true
+        effects.append(.send(.takeBack(attempts[slot].attempt), to: row.worker))
+      }
+      slot = attempts[slot].next
     }
   }
 

@@ -82,6 +82,8 @@ struct AttemptRow {
   var missingCount: UInt32 = 0
   /// `takeBack` was sent.
   var isTakenBack = false
+  /// The attempt that runs after it in its allocation; `.max` ends the lane.
+  var next: UInt32 = .max
 }
 
 /// Resources granted to a lane: attempts that run one after another on the same cores of the same
@@ -93,13 +95,28 @@ struct AllocationRow {
   var grant: Grant
   /// Index into `Workflow.requests`.
   var request: UInt16
-  /// Rows of `AttemptTable`, in the order they run.
-  var queue: [UInt32]
-  /// When the first of the queue came to the front.
+  /// First and last of its attempts, in the order they run: rows linked by `AttemptRow.next`,
+  /// since an array in each row would cost an allocation and reference counting.
+  var head: UInt32 = .max
+  var tail: UInt32 = .max
+  var attemptCount: UInt32 = 0
+  /// When the first attempt came to the front.
   var headSince: Instant
+  /// When it is looked at for attempts stuck behind a long one; nil when nobody will.
+  var watchedUntil: Instant?
   /// Stands in the list of lanes that could take more.
   var isHungry = false
   var isFree = false
+}
+
+/// When a lane is to be looked at. An entry whose time is not the lane's own any more is stale.
+struct LaneWatch: Comparable {
+  let deadline: Instant
+  let allocation: AllocationID
+
+  static func < (left: LaneWatch, right: LaneWatch) -> Bool {
+    (left.deadline, left.allocation) < (right.deadline, right.allocation)
+  }
 }
 
 /// Rows that come and go, with their numbers used again.
