@@ -209,6 +209,9 @@ extension Manager {
     let row = replicas[replica]
     guard row.pinCount == 0, row.state == .ready, row.waiters.isEmpty else { return }
     let file = workflow.files[row.file]
+    // Between the report of an output and that of its task's end: the outputs are still to be
+    // committed, though the last consumer may have been cancelled meanwhile.
+    if file.producer != .none && tasks[file.producer.index].state != .done { return }
     switch file.lifetime {
     case .worker: return
     case .workflow: if remainingConsumers[row.file.index] > 0 { return }
