@@ -142,6 +142,8 @@ package struct Manager: ~Copyable {
       takeBackAll(effects: &effects)
     case .registrationClosed:
       isRegistrationClosed = true
+      // What found no room so far may now turn out to fit nowhere.
+      for request in isBlocked.indices { isBlocked[request] = false }
     }
   }
 
@@ -155,7 +157,7 @@ package struct Manager: ~Copyable {
     case .taskFinished(let attempt, let completion):
       onTaskFinished(attempt, completion, from: worker, at: now, effects: &effects)
     case .taskReturned(let attempt):
-      onTaskReturned(attempt, at: now)
+      onTaskReturned(attempt, at: now, effects: &effects)
     case .transferEnded(let transfer, let byteCount, let error):
       onTransferEnded(
         transfer, byteCount: byteCount, error: error, at: now, effects: &effects)
@@ -197,13 +199,13 @@ package struct Manager: ~Copyable {
     }
   }
 
-  private mutating func onTaskReturned(_ attempt: AttemptID, at now: Instant) {
+  private mutating func onTaskReturned(
+    _ attempt: AttemptID, at now: Instant, effects: inout [ManagerEffect]
+  ) {
     guard let slot = liveSlot(of: attempt) else { return }
     let node = attempts[slot].node
     leaveAllocation(slot, at: now)
-    var ignored: [ManagerEffect] = []
-    // It was ready a moment ago on this node, so nothing can be dropped by the unpinning.
-    unpinInputs(of: attempt.task, on: node, effects: &ignored)
+    unpinInputs(of: attempt.task, on: node, effects: &effects)
     tasks[attempt.task.index].attemptCount -= 1
     makeReady(attempt.task, at: now)
   }
