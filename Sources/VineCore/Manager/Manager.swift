@@ -13,10 +13,10 @@ package struct Manager: ~Copyable {
   var nodes = NodeTable()
   var replicas: ReplicaTable
   var transfers = TransferTable()
-  /// Replicas that wait for a free source.
-  var plannedReplicas: Deque<UInt32> = []
-  /// A source may have become free since `plannedReplicas` was last looked through.
-  var sourcesChanged = false
+  /// Files of which replicas wait for a source.
+  var demands: [FileID: FileDemand] = [:]
+  /// Those of them for which something changed since they were last looked at.
+  var awakeFiles: Deque<FileID> = []
   /// Consumers of each file that may still need it.
   var remainingConsumers: [UInt32]
   /// Ready tasks, a heap for each distinct request.
@@ -174,6 +174,9 @@ package struct Manager: ~Copyable {
       return
     }
     _ = replicas.add(file, on: node, state: .ready, byteCount: byteCount)
+    demands[file]?.usableCount += 1
+    demands[file]?.sources.append(node)
+    wake(file)
   }
 
   private mutating func onTaskFinished(
