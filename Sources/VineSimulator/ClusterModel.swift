@@ -71,6 +71,8 @@ package struct SimulationOptions: Sendable {
   package var checksEveryTurn = false
   /// Chance, from this seed; nil is none.
   package var faults: FaultPlan?
+  /// When the manager hears that no further node will come; not before the last one came.
+  package var registrationClosesAt = Instant.zero
   /// When the run is asked to drain.
   package var drainsAt: Instant?
   /// More events than this is a run that does not end.

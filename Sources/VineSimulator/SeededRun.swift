@@ -42,6 +42,9 @@ package func simulateSeed(_ seed: UInt64) -> SeededRun {
     options.drainsAt = Instant(
       nanoseconds: Int64(random.below(random.pick([1_000_000, 1_000_000_000, 60_000_000_000]))))
   }
+  if random.chance(perMille: 300) {
+    options.registrationClosesAt = Instant(nanoseconds: Int64(random.below(3_000_000_000)))
+  }
   options.eventCountMax = 300_000
   let result = Simulation.run(workflow, on: cluster, options: options)
   return SeededRun(

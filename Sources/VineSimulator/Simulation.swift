@@ -24,7 +24,6 @@ package struct Simulation: ~Copyable {
   private var managerTimerAt: Instant?
   /// The manager heard something since it last placed tasks.
   private var managerHeard = true
-  private var unregisteredCount = 0
   private var busyCoreNanoseconds = 0.0
 
   /// Plays `workflow`, which must have no cycle, to its end on `cluster`.
@@ -70,11 +69,12 @@ package struct Simulation: ~Copyable {
       if nodes[index].model.registersAt == .zero {
         register(index, at: .zero)
       } else {
-        unregisteredCount += 1
         heap.insert(.nodeRegisters(index), at: nodes[index].model.registersAt)
       }
     }
-    if unregisteredCount == 0 { heap.insert(.registrationClosed, at: .zero) }
+    let closesAt = max(
+      options.registrationClosesAt, cluster.nodes.map(\.registersAt).max() ?? .zero)
+    heap.insert(.registrationClosed, at: closesAt)
     if let time = options.drainsAt { heap.insert(.drainRequested, at: time) }
     if heap.nextTime != .zero { turn(at: .zero) }
     while result.outcome == nil && result.violation == nil {
@@ -122,8 +122,6 @@ package struct Simulation: ~Copyable {
       managerHeard = true
     case .nodeRegisters(let index):
       register(index, at: now)
-      unregisteredCount -= 1
-      if unregisteredCount == 0 { hear(.registrationClosed, at: now) }
     case .registrationClosed: hear(.registrationClosed, at: now)
     case .drainRequested:
       trace.mix(33, 0, 0, at: now)

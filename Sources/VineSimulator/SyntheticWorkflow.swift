@@ -2,8 +2,11 @@
 
 package import VineCore
 
-/// `taskCount` independent tasks of one second, each reading `inputCount` files of its own.
-package func syntheticWorkflow(taskCount: Int, inputCount: Int) -> Workflow {
+/// `taskCount` independent tasks of one second, each reading `inputCount` files: its own, or the
+/// same for all.
+package func syntheticWorkflow(
+  taskCount: Int, inputCount: Int, sharesInputs: Bool = false
+) -> Workflow {
   var workflow = Workflow()
   workflow.reserveCapacity(tasks: taskCount, files: taskCount * inputCount)
   for index in 0..<taskCount {
@@ -13,6 +16,10 @@ package func syntheticWorkflow(taskCount: Int, inputCount: Int) -> Workflow {
     draft.command = ["/bin/true"]
     do {
       for input in 0..<inputCount {
+        if sharesInputs && index > 0 {
+          draft.inputs.append(BindingDraft(FileID(index: input)))
+          continue
+        }
         draft.inputs.append(
           BindingDraft(
             try workflow.appendFile(

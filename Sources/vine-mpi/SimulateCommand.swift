@@ -45,6 +45,8 @@ struct SimulateCommand: ParsableCommand {
   var synthetic: Int?
   @Option(help: ArgumentHelp("Files that each made-up task reads.", visibility: .hidden))
   var syntheticFiles = 0
+  @Flag(help: ArgumentHelp("All made-up tasks read the same files.", visibility: .hidden))
+  var syntheticShared = false
 
   func validate() throws {
     let modes = (workflow == nil ? 0 : 1) + (seed == nil ? 0 : 1) + (synthetic == nil ? 0 : 1)
@@ -64,10 +66,11 @@ struct SimulateCommand: ParsableCommand {
     if let seed {
       try playSeeds(from: seed)
     } else if let synthetic {
-      let workflow = syntheticWorkflow(taskCount: synthetic, inputCount: syntheticFiles)
-      reportMemory("workflow", taskCount: synthetic)
+      let workflow = syntheticWorkflow(
+        taskCount: synthetic, inputCount: syntheticFiles, sharesInputs: syntheticShared)
+      reportMemory("workflow")
       play(workflow)
-      reportMemory("run", taskCount: synthetic)
+      reportMemory("run")
     } else if let workflow {
       play(try load(workflow))
     }
@@ -137,7 +140,7 @@ private func seconds(_ instant: Instant) -> String {
     + String(repeating: "0", count: 6 - fraction.count) + fraction
 }
 
-private func reportMemory(_ what: String, taskCount: Int) {
+private func reportMemory(_ what: String) {
   var usage = rusage()
   getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
   print("peak memory after \(what): \(usage.ru_maxrss / 1024) MB")

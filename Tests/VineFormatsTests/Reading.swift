@@ -5,7 +5,7 @@ import VineCore
 
 @testable import VineFormats
 
-/// Loads a text as the file /work/w.json (or another name), or gives its problems as texts.
+/// Loads a text as the file /flow/w.json (or another name), or gives its problems as texts.
 func load(
   _ text: String, path: String = "/flow/w.json", options: LoadOptions = LoadOptions()
 ) throws(WorkflowError) -> LoadedWorkflow {

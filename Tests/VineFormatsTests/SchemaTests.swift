@@ -1,5 +1,4 @@
 import FoundationEssentials
-import Glibc
 import Testing
 
 @testable import VineFormats
@@ -46,17 +45,6 @@ struct SchemaTests {
       for path in sys.argv[2:]: jsonschema.validate(json.load(open(path)), schema)
       """
     let schema = root + "/docs/workflow.schema.json"
-    #expect(Self.run(["python3", "-c", program, schema] + examples) == 0)
-  }
-
-  /// The exit status of a program in PATH; -1 when it could not be started.
-  private static func run(_ arguments: [String]) -> Int32 {
-    var list: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
-    defer { for item in list { free(item) } }
-    var child: pid_t = 0
-    guard posix_spawnp(&child, list[0]!, nil, nil, &list, environ) == 0 else { return -1 }
-    var status: Int32 = 0
-    while waitpid(child, &status, 0) < 0 && errno == EINTR {}
-    return status & 0x7F == 0 ? status >> 8 & 0xFF : -1
+    #expect(run(["python3", "-c", program, schema] + examples) == 0)
   }
 }

@@ -2,6 +2,7 @@
 // directory that VINE_SHARED names or in ../shared beside it.
 
 import FoundationEssentials
+import Glibc
 import Testing
 
 /// The directory `workflows` of the shared inputs; nil where they are absent.
@@ -22,4 +23,15 @@ let needsSharedWorkflows = Comment(
 
 func sharedFile(_ name: String) throws -> Data {
   try Data(contentsOf: URL(filePath: "\(sharedWorkflows ?? "")/\(name)"))
+}
+
+/// The exit status of a program in PATH; -1 when it could not be started.
+func run(_ arguments: [String]) -> Int32 {
+  var list: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
+  defer { for item in list { free(item) } }
+  var child: pid_t = 0
+  guard posix_spawnp(&child, list[0]!, nil, nil, &list, environ) == 0 else { return -1 }
+  var status: Int32 = 0
+  while waitpid(child, &status, 0) < 0 && errno == EINTR {}
+  return status & 0x7F == 0 ? status >> 8 & 0xFF : -1
 }

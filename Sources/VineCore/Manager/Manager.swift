@@ -13,10 +13,10 @@ package struct Manager: ~Copyable {
   var nodes = NodeTable()
   var replicas: ReplicaTable
   var transfers = TransferTable()
-  /// Replicas that wait for a free source.
-  var plannedReplicas: Deque<UInt32> = []
-  /// A source may have become free since `plannedReplicas` was last looked through.
-  var sourcesChanged = false
+  /// Files of which replicas wait for a source.
+  var demands: [FileID: FileDemand] = [:]
+  /// Those of them for which something changed since they were last looked at.
+  var awakeFiles: Deque<FileID> = []
   /// Consumers of each file that may still need it.
   var remainingConsumers: [UInt32]
   /// Ready tasks, a heap for each distinct request.
@@ -145,6 +145,8 @@ package struct Manager: ~Copyable {
       takeBackAll(effects: &effects)
     case .registrationClosed:
       isRegistrationClosed = true
+      // What found no room so far may now turn out to fit nowhere.
+      for request in isBlocked.indices { isBlocked[request] = false }
     }
   }
 
@@ -158,7 +160,7 @@ package struct Manager: ~Copyable {
     case .taskFinished(let attempt, let completion):
       onTaskFinished(attempt, completion, from: worker, at: now, effects: &effects)
     case .taskReturned(let attempt):
-      onTaskReturned(attempt, at: now)
+      onTaskReturned(attempt, at: now, effects: &effects)
     case .transferEnded(let transfer, let byteCount, let error):
       onTransferEnded(
         transfer, byteCount: byteCount, error: error, at: now, effects: &effects)
@@ -175,6 +177,9 @@ package struct Manager: ~Copyable {
       return
     }
     _ = replicas.add(file, on: node, state: .ready, byteCount: byteCount)
+    demands[file]?.usableCount += 1
+    demands[file]?.sources.append(node)
+    wake(file)
   }
 
   private mutating func onTaskFinished(
@@ -200,13 +205,13 @@ package struct Manager: ~Copyable {
     }
   }
 
-  private mutating func onTaskReturned(_ attempt: AttemptID, at now: Instant) {
+  private mutating func onTaskReturned(
+    _ attempt: AttemptID, at now: Instant, effects: inout [ManagerEffect]
+  ) {
     guard let slot = liveSlot(of: attempt) else { return }
     let node = attempts[slot].node
     leaveAllocation(slot, at: now)
-    var ignored: [ManagerEffect] = []
-    // It was ready a moment ago on this node, so nothing can be dropped by the unpinning.
-    unpinInputs(of: attempt.task, on: node, effects: &ignored)
+    unpinInputs(of: attempt.task, on: node, effects: &effects)
     tasks[attempt.task.index].attemptCount -= 1
     makeReady(attempt.task, at: now)
   }

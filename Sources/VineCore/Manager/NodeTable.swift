@@ -1,5 +1,6 @@
 // The nodes of the run, their pools and their ranks, and the order in which they are offered work.
 
+import DequeModule
 import HeapModule
 
 struct NodeRow {
@@ -13,6 +14,10 @@ struct NodeRow {
   /// Transfers this node sends and receives now.
   var serveCount = 0
   var receiveCount = 0
+  /// Files that wait until this node has room to serve them.
+  var waitingFiles: Deque<FileID> = []
+  /// Planned replicas that wait until this node has room to receive them.
+  var waitingReplicas: Deque<UInt32> = []
 }
 
 struct NodeTable {

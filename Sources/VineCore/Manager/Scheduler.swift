@@ -6,20 +6,21 @@ import HeapModule
 extension Manager {
   /// Places what can be placed. Called once a turn, after its events.
   package mutating func schedule(at now: Instant, effects: inout [ManagerEffect]) {
-    if sourcesChanged { planTransfers(effects: &effects, at: now) }
-    if !isDraining && !failureLimitReached {
-      placeReadyTasks(at: now, effects: &effects)
-      if options.usesLanes {
-        fillLanes(at: now, effects: &effects)
-        unblockLanes(at: now, effects: &effects)
-      }
+    planTransfers(effects: &effects)
+    if mayStart { placeReadyTasks(at: now, effects: &effects) }
+    // Placing finds the tasks that fit no node, and such a failure may have stopped the run.
+    if mayStart && options.usesLanes {
+      fillLanes(at: now, effects: &effects)
+      unblockLanes(at: now, effects: &effects)
     }
-    if sourcesChanged { planTransfers(effects: &effects, at: now) }
+    planTransfers(effects: &effects)
     finishIfDone(effects: &effects)
   }
 
+  private var mayStart: Bool { !isDraining && !failureLimitReached }
+
   private mutating func placeReadyTasks(at now: Instant, effects: inout [ManagerEffect]) {
-    while let request = firstPlaceableRequest() {
+    while mayStart, let request = firstPlaceableRequest() {
       guard let key = ready[request].min else { return }
       if let node = chooseNode(for: key.task) {
         ready[request].removeMin()
@@ -303,6 +304,9 @@ extension Manager {
 
   /// Nothing more is to start: what waits in lanes comes back.
   mutating func takeBackAll(effects: inout [ManagerEffect]) {
+    // Lanes are not looked at any more, so they must not ask for it.
+    watchedLanes = []
+    stuckLanes = []
     for row in allocations.rows where !row.isFree {
       takeBack(behind: row, effects: &effects)
     }

@@ -1,7 +1,5 @@
 // Which file moves where, from which source; and which replica is kept, committed or dropped.
 
-import DequeModule
-
 extension Manager {
   // MARK: Inputs
 
@@ -44,71 +42,8 @@ extension Manager {
     if let known = replicas.find(file, on: node) { return known }
     let replica = replicas.add(
       file, on: node, state: .planned, byteCount: max(workflow.files[file].byteCountHint, 0))
-    plannedReplicas.append(replica)
-    sourcesChanged = true
+    demand(replica)
     return replica
-  }
-
-  /// Gives each planned replica a source, as far as sources are free.
-  mutating func planTransfers(effects: inout [ManagerEffect], at now: Instant) {
-    sourcesChanged = false
-    for _ in 0..<plannedReplicas.count {
-      guard let replica = plannedReplicas.popFirst() else { break }
-      if !planTransfer(to: replica, effects: &effects) { plannedReplicas.append(replica) }
-    }
-  }
-
-  private mutating func planTransfer(
-    to replica: UInt32, effects: inout [ManagerEffect]
-  ) -> Bool {
-    let row = replicas[replica]
-    guard nodes[row.node].receiveCount < Limits.transfersPerReceiverMax,
-      let (source, sourceReplica) = chooseSource(for: row)
-    else { return false }
-    if sourceReplica != .max {
-      replicas[sourceReplica].pinCount += 1
-      nodes[replicas[sourceReplica].node].serveCount += 1
-    }
-    nodes[row.node].receiveCount += 1
-    replicas[replica].state = .creating
-    let transfer = transfers.add(
-      TransferRow(
-        replica: replica, file: row.file, node: row.node, source: source,
-        sourceReplica: sourceReplica))
-    let byteCount =
-      sourceReplica == .max ? max(row.byteCount, 0) : replicas[sourceReplica].byteCount
-    effects.append(
-      .send(
-        .fetch(row.file, transfer: transfer, from: source, byteCount: byteCount),
-        to: nodes[row.node].agent))
-    return true
-  }
-
-  /// A node that has the file and serves few; else the shared file system, but only for the first
-  /// replica: the second waits for it, so that the shared file system is read once.
-  private func chooseSource(for row: ReplicaRow) -> (TransferSource, UInt32)? {
-    let file = workflow.files[row.file]
-    if file.kind == .buffer { return (.manager, .max) }
-    var best: UInt32?
-    var isUnderWay = false
-    for other in replicas.replicas(of: row.file) {
-      switch replicas[other].state {
-      case .planned: continue
-      case .creating: isUnderWay = true
-      case .ready:
-        let serving = nodes[replicas[other].node].serveCount
-        guard serving < Limits.transfersPerSourceMax else {
-          isUnderWay = true
-          continue
-        }
-        if best.map({ serving < nodes[replicas[$0].node].serveCount }) ?? true { best = other }
-      }
-    }
-    if let best {
-      return (.node(agent: nodes[replicas[best].node].agent), best)
-    }
-    if isUnderWay || file.kind != .path { return nil }
-    return (.sharedFileSystem, .max)
   }
 
   mutating func onTransferEnded(
@@ -116,23 +51,22 @@ extension Manager {
     effects: inout [ManagerEffect]
   ) {
     guard let row = transfers.take(transfer) else { return }
-    sourcesChanged = true
-    nodes[row.node].receiveCount -= 1
-    if row.sourceReplica != .max {
-      nodes[replicas[row.sourceReplica].node].serveCount -= 1
-      unpin(row.sourceReplica, effects: &effects)
-    }
+    endTraffic(of: row, effects: &effects)
     if error == 0 {
       replicas[row.replica].state = .ready
       replicas[row.replica].byteCount = byteCount
+      demands[row.file]?.sources.append(row.node)
+      wake(row.file)
       wakeWaiters(of: row.replica, effects: &effects)
       dropIfUnused(row.replica, effects: &effects)
       return
     }
+    demands[row.file]?.usableCount -= 1
+    wake(row.file)
     replicas[row.replica].failureCount += 1
     if Int(replicas[row.replica].failureCount) < Limits.fetchRetryMax {
       replicas[row.replica].state = .planned
-      plannedReplicas.append(row.replica)
+      demand(row.replica)
       return
     }
     failWaiters(of: row.replica, error: error, at: now, effects: &effects)
@@ -183,7 +117,7 @@ extension Manager {
     }
   }
 
-  private mutating func unpin(_ replica: UInt32, effects: inout [ManagerEffect]) {
+  mutating func unpin(_ replica: UInt32, effects: inout [ManagerEffect]) {
     invariant(replicas[replica].pinCount > 0, "a replica is unpinned twice")
     replicas[replica].pinCount -= 1
     dropIfUnused(replica, effects: &effects)
@@ -209,6 +143,9 @@ extension Manager {
     let row = replicas[replica]
     guard row.pinCount == 0, row.state == .ready, row.waiters.isEmpty else { return }
     let file = workflow.files[row.file]
+    // Between the report of an output and that of its task's end: the outputs are still to be
+    // committed, though the last consumer may have been cancelled meanwhile.
+    if file.producer != .none && tasks[file.producer.index].state != .done { return }
     switch file.lifetime {
     case .worker: return
     case .workflow: if remainingConsumers[row.file.index] > 0 { return }
@@ -216,6 +153,7 @@ extension Manager {
       if remainingConsumers[row.file.index] > 0 && file.producer != .none { return }
     }
     effects.append(.send(.unlink(row.file), to: nodes[row.node].agent))
+    demands[row.file]?.usableCount -= 1
     replicas.remove(replica)
   }
 

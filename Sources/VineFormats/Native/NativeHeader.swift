@@ -46,6 +46,12 @@ extension NativeReader {
 
   /// Reads all but files and tasks.
   mutating func readHeader(_ object: JSONObject, extraKeys: [String]) throws {
+    if !object.contains("schema") && !object.contains("tasks") && !object.contains("files") {
+      throw ReadFailure(
+        "",
+        "this is not a workflow description: it has neither `schema` (the native format) nor "
+          + "`workflow` (WfFormat)", isUnreadable: true)
+    }
     checkKeys(
       of: object,
       known: ["schema", "name", "defaults", "categories", "libraries", "policy"] + extraKeys,

@@ -47,10 +47,10 @@ struct WarningGroups {
     WarningKind.allCases.compactMap { kind in
       guard let group = groups[kind] else { return nil }
       if group.examples.isEmpty { return WorkflowProblem("workflow", kind.rawValue) }
-      let more = group.count > group.examples.count ? ", ..." : ""
+      let rest = group.count - group.examples.count
+      let more = rest > 0 ? " and \(rest) more" : ""
       return WorkflowProblem(
-        "workflow",
-        "\(group.count) \(kind.rawValue): \(group.examples.joined(separator: ", "))\(more)")
+        "workflow", "\(kind.rawValue): \(group.examples.joined(separator: ", "))\(more)")
     }
   }
 }

@@ -74,8 +74,12 @@ struct NativeReaderTests {
   }
 
   @Test func headerProblemsAreFound() {
-    #expect(problems("{}").contains { $0.contains("`schema` is missing") })
-    #expect(problems("{}").contains { $0.contains("`tasks` is missing") })
+    #expect(problems("{}").first?.hasPrefix("this is not a workflow description") == true)
+    #expect(
+      problems(#"{"files": {}}"#) == [
+        "the key `schema` is missing; it should be \"vine-workflow/1\"",
+        "the key `tasks` is missing",
+      ])
     #expect(problems(#"{"schema": "vine-workflow/2", "tasks": []}"#).count == 1)
     #expect(
       problems(native(#"{"id": "a", "command": "x"}"#, #", "policy": {"order": "hef"}"#))

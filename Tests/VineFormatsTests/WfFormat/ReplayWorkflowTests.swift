@@ -69,6 +69,34 @@ struct ReplayWorkflowTests {
     #expect(digests == knownDigests)
   }
 
+  @Test(.enabled(if: sharedWorkflows != nil, needsSharedWorkflows))
+  func recordedInstancesHaveTheDigestsOfTheOracle() throws {
+    let shared = try #require(sharedWorkflows)
+    let table =
+      FileManager.default.temporaryDirectory.path(percentEncoded: false)
+      + "digests-\(UUID()).tsv"
+    defer { try? FileManager.default.removeItem(atPath: table) }
+    for name in [
+      "dev/rnaseq-dirt02-001.json",
+      "dev/old-versions/epigenomics-chameleon-hep-1seq-100k-001-v1.0.json",
+      "bad/24-absolute-path.json", "bad/28-in-and-out-same-task.json",
+    ] {
+      let path = "\(shared)/\(name)"
+      let oracle = shared.dropLast("workflows".count) + "tools/wf_oracle.py"
+      let command =
+        "python3 '\(oracle)' '\(path)' --digests '\(table)' --bytes-scale 0.0001 >/dev/null"
+      #expect(run(["sh", "-c", command]) == 0)
+      var expected: [String: String] = [:]
+      let text = String(decoding: try Data(contentsOf: URL(filePath: table)), as: UTF8.self)
+      for line in text.split(separator: "\n") {
+        let columns = line.split(separator: "\t")
+        expected[String(columns[0])] = String(columns[2])
+      }
+      let recorded = try #require(try loadWorkflow(path: path, options: LoadOptions()).recorded)
+      #expect(try play(recorded) { $0.bytesScale = 0.0001 } == expected, "\(name)")
+    }
+  }
+
   @Test func aFileWrittenByTwoTasksIsRefused() throws {
     var recorded = RecordedWorkflow()
     recorded.files = [RecordedWorkflow.File(id: "b", producers: [0, 1], consumers: [1])]

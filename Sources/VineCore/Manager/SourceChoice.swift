@@ -1,0 +1,142 @@
+// Which source each wanted replica reads, and when. Whatever has to wait stands in the queue of what
+// it waits for, so that the end of one transfer looks at few others: with every node fetching the
+// same file, or one node fetching thousands, looking through all that wait would be quadratic.
+
+import DequeModule
+
+/// The replicas of one file that wait for a source.
+struct FileDemand {
+  /// Planned replicas.
+  var planned: Deque<UInt32> = []
+  /// Nodes that may serve it; checked when their turn comes.
+  var sources: Deque<NodeID> = []
+  /// Replicas that are ready or being created: while there is one, the shared file system is not
+  /// read again.
+  var usableCount = 0
+  /// Stands in `Manager.awakeFiles`.
+  var isAwake = false
+}
+
+extension Manager {
+  /// Enters a planned replica among those that wait for a source.
+  mutating func demand(_ replica: UInt32) {
+    let file = replicas[replica].file
+    if demands[file] == nil {
+      var demand = FileDemand()
+      for other in replicas.replicas(of: file) where replicas[other].state != .planned {
+        demand.usableCount += 1
+        if replicas[other].state == .ready { demand.sources.append(replicas[other].node) }
+      }
+      demands[file] = demand
+    }
+    demands[file]?.planned.append(replica)
+    wake(file)
+  }
+
+  /// Something changed for those that wait for `file`.
+  mutating func wake(_ file: FileID) {
+    guard let demand = demands[file], !demand.isAwake else { return }
+    demands[file]?.isAwake = true
+    awakeFiles.append(file)
+  }
+
+  /// Gives each planned replica a source, as far as sources are free.
+  mutating func planTransfers(effects: inout [ManagerEffect]) {
+    while let file = awakeFiles.popFirst() {
+      guard var demand = demands[file] else { continue }
+      // Taken out while it changes, so that its queues are not copied.
+      demands[file] = nil
+      demand.isAwake = false
+      plan(file, &demand, effects: &effects)
+      if demand.planned.isEmpty {
+        for node in demand.sources { offerServer(node) }
+      } else {
+        demands[file] = demand
+      }
+    }
+  }
+
+  private mutating func plan(
+    _ file: FileID, _ demand: inout FileDemand, effects: inout [ManagerEffect]
+  ) {
+    while let replica = demand.planned.popFirst() {
+      let node = replicas[replica].node
+      if nodes[node].receiveCount >= Limits.transfersPerReceiverMax {
+        nodes[node].waitingReplicas.append(replica)
+      } else if let (source, sourceReplica) = chooseSource(for: file, &demand) {
+        demand.usableCount += 1
+        begin(replica, from: source, sourceReplica, effects: &effects)
+      } else {
+        demand.planned.prepend(replica)
+        return
+      }
+    }
+  }
+
+  /// A node that has the file and serves few, each in turn; else the shared file system, but only
+  /// for the first replica: the second waits for it, so that the shared file system is read once.
+  private mutating func chooseSource(
+    for file: FileID, _ demand: inout FileDemand
+  ) -> (TransferSource, UInt32)? {
+    if workflow.files[file].kind == .buffer { return (.manager, .max) }
+    while let node = demand.sources.popFirst() {
+      guard let replica = replicas.find(file, on: node), replicas[replica].state == .ready else {
+        offerServer(node)
+        continue
+      }
+      if nodes[node].serveCount < Limits.transfersPerSourceMax {
+        demand.sources.append(node)
+        return (.node(agent: nodes[node].agent), replica)
+      }
+      nodes[node].waitingFiles.append(file)
+    }
+    if demand.usableCount > 0 || workflow.files[file].kind != .path { return nil }
+    return (.sharedFileSystem, .max)
+  }
+
+  private mutating func begin(
+    _ replica: UInt32, from source: TransferSource, _ sourceReplica: UInt32,
+    effects: inout [ManagerEffect]
+  ) {
+    let row = replicas[replica]
+    var byteCount = max(row.byteCount, 0)
+    if sourceReplica != .max {
+      byteCount = replicas[sourceReplica].byteCount
+      replicas[sourceReplica].pinCount += 1
+      nodes[replicas[sourceReplica].node].serveCount += 1
+    }
+    nodes[row.node].receiveCount += 1
+    replicas[replica].state = .creating
+    let transfer = transfers.add(
+      TransferRow(
+        replica: replica, file: row.file, node: row.node, source: source,
+        sourceReplica: sourceReplica))
+    effects.append(
+      .send(
+        .fetch(row.file, transfer: transfer, from: source, byteCount: byteCount),
+        to: nodes[row.node].agent))
+  }
+
+  /// A transfer is over: its two nodes have room for what waits for them.
+  mutating func endTraffic(of row: TransferRow, effects: inout [ManagerEffect]) {
+    nodes[row.node].receiveCount -= 1
+    if let replica = nodes[row.node].waitingReplicas.popFirst() { demand(replica) }
+    guard row.sourceReplica != .max else { return }
+    let server = replicas[row.sourceReplica].node
+    nodes[server].serveCount -= 1
+    unpin(row.sourceReplica, effects: &effects)
+    offerServer(server)
+  }
+
+  /// Lets the next file that waits for `node` to serve it have a look, if the node has room. A
+  /// file that then does not use the room passes the offer on.
+  private mutating func offerServer(_ node: NodeID) {
+    while nodes[node].serveCount < Limits.transfersPerSourceMax,
+      let file = nodes[node].waitingFiles.popFirst()
+    {
+      guard demands[file] != nil else { continue }
+      demands[file]?.sources.append(node)
+      wake(file)
+    }
+  }
+}

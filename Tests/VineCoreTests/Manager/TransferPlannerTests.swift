@@ -1,0 +1,183 @@
+import Testing
+import VineCore
+
+@Suite struct TransferPlannerTests {
+  private let agents = (0..<8).map { TransferSource.node(agent: WorkerID(index: $0)) }
+
+  @Test func anInputIsBroughtToTheNodeBeforeTheTaskStarts() {
+    let run = ManagerFixture {
+      let input = $0.file()
+      $0.task(reads: [input])
+    }
+    run.turn()
+    #expect(run.started.isEmpty)
+    #expect(run.fetched == [Fetched(file(0), transfer: 0, from: .sharedFileSystem)])
+    run.turn(run.transferred(0))
+    #expect(run.started == [Started(task(0))])
+  }
+
+  @Test func theSharedFileSystemIsReadOnceAndNodesPassTheFileOn() {
+    let run = ManagerFixture(nodes: [(1, 1), (1, 1), (1, 1)]) {
+      let input = $0.file()
+      for _ in 0..<3 { $0.task(reads: [input]) }
+    }
+    run.turn()
+    #expect(run.fetched == [Fetched(file(0), transfer: 0, from: .sharedFileSystem)])
+    run.turn(run.transferred(0))
+    #expect(run.fetched.map(\.source) == [agents[0], agents[0]])
+    #expect(run.fetched.map(\.worker) == [1, 2])
+  }
+
+  @Test func aSourceServesFewAtOnce() {
+    let run = ManagerFixture(nodes: Array(repeating: (1, 1), count: 8)) {
+      let input = $0.file()
+      for _ in 0..<8 { $0.task(reads: [input]) }
+    }
+    run.turn()
+    run.turn(run.transferred(0))
+    #expect(run.fetched.count == Limits.transfersPerSourceMax)
+    let first = run.fetched[0]
+    run.turn(run.transferred(first.transfer, by: first.worker))
+    // Two nodes have it now; the one that served has one place free, the new one all of them.
+    #expect(run.fetched.count == 3)
+  }
+
+  @Test func aFailingFetchIsTriedAgainAndThenEndsTheTask() {
+    let run = ManagerFixture {
+      let input = $0.file()
+      $0.task(reads: [input]) { $0.retries = 5 }
+    }
+    run.turn()
+    for _ in 1..<Limits.fetchRetryMax {
+      run.turn(run.transferred(run.fetched[0].transfer, error: 5))
+      #expect(run.fetched.count == 1)
+    }
+    run.turn(run.transferred(run.fetched[0].transfer, error: 5))
+    #expect(
+      run.effects.contains(
+        .report(.taskFailed(AttemptID(task(0), 1), .inputUnavailable(file(0), 5)))))
+    #expect(run.outcome?.failedCount == 1)
+  }
+
+  @Test func aTaskGoesWhereItsInputIs() {
+    let run = ManagerFixture(nodes: [(1, 1), (4, 1)]) {
+      let made = $0.file(.temp)
+      $0.task(writes: [made]) { $0.request.cores = 1 }
+      $0.task(reads: [made])
+    }
+    run.turn()
+    let node = run.started[0].worker
+    run.turn(run.ready(file(0), by: node), run.finished(task(0), by: node))
+    #expect(run.started == [Started(task(1), on: node)])
+  }
+
+  @Test func anOutputWithAPathIsCommittedThenPublished() {
+    let run = ManagerFixture {
+      let made = $0.file(.path)
+      $0.task(writes: [made])
+    }
+    run.turn()
+    run.turn(run.ready(file(0)), run.finished(task(0)))
+    #expect(run.orders(.commit(file(0), attempt: 1)) == [0])
+    #expect(run.outcome == nil)
+    run.turn(
+      .received(.committed(file(0), byteCount: 10, error: 0), from: WorkerID(index: 0)))
+    #expect(run.effects.contains(.publish(file(0), attempt: 1)))
+    #expect(run.orders(.unlink(file(0))) == [0])
+    run.turn(.published(file(0), error: 0))
+    #expect(run.effects.first == .append(.published(file(0))))
+    #expect(run.outcome?.doneCount == 1)
+  }
+
+  @Test func aConsumerOutsideASandboxWaitsForThePublishedFile() {
+    let run = ManagerFixture {
+      let made = $0.file(.path)
+      $0.task(writes: [made])
+      $0.task(reads: [made]) { $0.usesSandbox = false }
+      $0.task(reads: [made])
+    }
+    run.turn()
+    run.turn(run.ready(file(0)), run.finished(task(0)))
+    #expect(run.started == [Started(task(2))])
+    run.turn(run.finished(task(2)))
+    run.turn(
+      .received(.committed(file(0), byteCount: 10, error: 0), from: WorkerID(index: 0)))
+    #expect(run.started.isEmpty)
+    run.turn(.published(file(0), error: 0))
+    #expect(run.started == [Started(task(1))])
+  }
+
+  @Test func anOutputThatCannotBeWrittenFailsTheConsumersThatWaitForIt() {
+    let run = ManagerFixture {
+      let made = $0.file(.path)
+      $0.task(writes: [made])
+      $0.task(reads: [made]) { $0.usesSandbox = false }
+    }
+    run.turn()
+    run.turn(run.ready(file(0)), run.finished(task(0)))
+    for _ in 0..<Limits.fetchRetryMax {
+      run.turn(
+        .received(.committed(file(0), byteCount: 0, error: 28), from: WorkerID(index: 0)))
+    }
+    #expect(run.effects.contains(.report(.outputNotWritten(file(0), 28))))
+    #expect(run.outcome?.failedCount == 1)
+    #expect(run.outcome?.unwrittenOutputCount == 1)
+  }
+
+  @Test func anIntermediateIsDroppedAfterItsLastConsumer() {
+    let run = ManagerFixture {
+      let made = $0.file(.temp)
+      $0.task(writes: [made])
+      $0.task(reads: [made])
+    }
+    run.turn()
+    run.turn(run.ready(file(0)), run.finished(task(0)))
+    #expect(run.orders(.unlink(file(0))).isEmpty)
+    run.turn(run.finished(task(1)))
+    #expect(run.orders(.unlink(file(0))) == [0])
+  }
+
+  @Test func anOutputOutlivesTheCancellationOfItsConsumerUntilItsTaskIsDone() {
+    let run = ManagerFixture(nodes: [(2, 1)]) {
+      let made = $0.file(.path)
+      $0.task(writes: [made])
+      $0.task()
+      $0.task(reads: [made], after: [task(1)])
+    }
+    run.turn()
+    run.turn(run.ready(file(0)))
+    run.turn(run.finished(task(1), 1, .exited(1)))
+    #expect(run.manager.state(of: task(2)) == .cancelled)
+    #expect(run.orders(.unlink(file(0))).isEmpty)
+    run.turn(run.finished(task(0)))
+    #expect(run.orders(.commit(file(0), attempt: 1)) == [0])
+  }
+
+  @Test func aBufferComesFromTheManagerToEachNode() {
+    let run = ManagerFixture(nodes: [(1, 1), (1, 1)]) {
+      let text = $0.file(.buffer)
+      for _ in 0..<2 { $0.task(reads: [text]) }
+    }
+    run.turn()
+    #expect(run.fetched.map(\.source) == [.manager, .manager])
+  }
+
+  @Test func oneAttemptWithTwoFailingInputsFailsOnce() {
+    let run = ManagerFixture {
+      let first = $0.file()
+      let second = $0.file()
+      $0.task(reads: [first, second, first])
+    }
+    run.turn()
+    var pending = run.fetched.map(\.transfer)
+    for _ in 0..<Limits.fetchRetryMax {
+      let ended = pending
+      pending = []
+      for transfer in ended {
+        run.turn(run.transferred(transfer, error: 5))
+        pending += run.fetched.map(\.transfer)
+      }
+    }
+    #expect(run.manager.state(of: task(0)) == .failed)
+  }
+}
