@@ -153,6 +153,10 @@ final class RankLoop {
     while true {
       var isBusy = takeReady() > 0
       if let worker, try worker.turn() { isBusy = true }
+      if manager == nil, worker?.hasLostManager ?? false {
+        complain("vine-mpi: \(hostName()): nothing heard of the manager; leaving")
+        abandon()
+      }
       if let manager, try manager.turn() { isBusy = true }
       if let status = manager?.exitStatus { return status }
       if manager == nil, worker?.isDone ?? true, !boxes.contains(where: \.hasUnfinishedSends) {

@@ -205,6 +205,11 @@ struct LogCommand: ParsableCommand {
         throw ExitCode(2)
       }
     }
-    if !found { complain("vine-mpi: task \(task) wrote nothing in this run") }
+    if found { return }
+    if journalNames(task: task, in: "\(runDirectory)/journal") == false {
+      complain("vine-mpi: no task \(task) ended in the run \(runDirectory)")
+      throw ExitCode(2)
+    }
+    complain("vine-mpi: task \(task) wrote nothing in this run")
   }
 }

@@ -34,6 +34,7 @@ package final class ManagerLoop {
   private var goodbyeCount = 0
   private var hasOrderedLeaving = false
   private var nextStopCheck: Int64 = 0
+  private var nextHeartbeat: Int64 = 0
   private var progress: ProgressLine
   /// Set when the run cannot go on: the exit status it ends with.
   private var fatalStatus: Int32?
@@ -103,9 +104,19 @@ package final class ManagerLoop {
     if now >= nextStopCheck {
       nextStopCheck = now + 1_000_000_000
       if access(run.stopFile, F_OK) == 0 { drain(because: "\(run.stopFile) exists") }
-      if hasOrderedLeaving == false { progress.show(core.progress, at: clock.now) }
+      beat(at: now)
+      if !hasOrderedLeaving { progress.show(core.progress, at: clock.now) }
     }
     return count
+  }
+
+  /// Tells every worker that the manager is there.
+  private func beat(at now: Int64) {
+    guard now >= nextHeartbeat else { return }
+    nextHeartbeat = now + Limits.heartbeatNanoseconds
+    for worker in directory.workers {
+      mailbox.send(WireWriter(.heartbeat), to: worker.index, .worker)
+    }
   }
 
   private func decide() {

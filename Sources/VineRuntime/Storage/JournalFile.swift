@@ -57,3 +57,38 @@ final class JournalFile {
     if error != 0 { throw RuntimeError("write the journal", path, errno: error) }
   }
 }
+
+/// Whether a task of this name ended in the run whose journal directory this is. Nil when there is
+/// no journal to ask, or it does not read to its end.
+package func journalNames(task name: String, in directory: String) -> Bool? {
+  let wanted = Array(name.utf8)
+  let (entries, error) = FileTree.entries(of: directory)
+  if error != 0 { return nil }
+  for entry in entries where entry.name.hasSuffix(".vj") {
+    guard let bytes = try? readFile("\(directory)/\(entry.name)") else { return nil }
+    let found = bytes.withUnsafeBytes { scan($0, for: wanted) }
+    if found == true { return true }
+  }
+  return false
+}
+
+/// Looks through the frames of one segment, up to its torn end if it has one.
+private func scan(_ bytes: UnsafeRawBufferPointer, for name: [UInt8]) -> Bool {
+  // The header: magic, format, epoch, number.
+  var position = 20
+  while position + 8 <= bytes.count {
+    let length = Int(
+      UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: position, as: UInt32.self)))
+    guard position + 8 + length <= bytes.count else { return false }
+    var reader = WireReader(
+      UnsafeRawBufferPointer(rebasing: bytes[position + 8..<position + 8 + length]))
+    if let _ = try? reader.take(UInt64.self), let code = try? reader.take(UInt8.self),
+      let type = JournalFile.FrameType(rawValue: code), type == .done || type == .failed,
+      let text = try? reader.takeBytes(), text.elementsEqual(name)
+    {
+      return true
+    }
+    position += 8 + length
+  }
+  return false
+}

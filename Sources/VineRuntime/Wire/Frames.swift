@@ -7,6 +7,7 @@ internal import VineCore
 enum FrameKind: UInt8 {
   // Manager to worker.
   case welcome = 1, startTask, takeBack, killTask, fetch, unlink, commit, leave, placeOutput, ping
+  case heartbeat
   // Worker to manager.
   case registration = 32, replicaReady, taskFinished, taskReturned, transferEnded, committed
   case note, hashed, leaving, goodbye, pong

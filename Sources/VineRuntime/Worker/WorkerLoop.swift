@@ -31,6 +31,8 @@ package final class WorkerLoop {
   private var events: [WorkerEvent] = []
   private var effects: [WorkerEffect] = []
   private let clock = SystemClock(origin: 0)
+  private var silenceNanoseconds: Int64 = 0
+  private var lastLook = monotonicNanoseconds()
   private var isOutputPlaced = false
   private var hasAnnouncedLeaving = false
   /// The loop is over: everything was cleaned up and said.
@@ -80,6 +82,7 @@ package final class WorkerLoop {
     count += events.count
     runEvents()
     if core.isLeaving { leaveIfIdle() }
+    listenForManager()
     try mailbox.flush()
     return count > 0
   }
@@ -96,6 +99,17 @@ package final class WorkerLoop {
     }
   }
 
+  /// Whether the manager has been silent for so long that this rank must leave by itself.
+  package var hasLostManager: Bool { silenceNanoseconds > Limits.managerSilenceNanoseconds }
+
+  /// Adds up the time in which this rank ran and heard nothing. A second at most counts between
+  /// two looks: while the whole job was stopped, nobody was silent.
+  private func listenForManager() {
+    let now = monotonicNanoseconds()
+    silenceNanoseconds += min(now - lastLook, 1_000_000_000)
+    lastLook = now
+  }
+
   private func takeHelperResults() -> Int {
     let results = queue.drain()
     for result in results {
@@ -109,6 +123,7 @@ package final class WorkerLoop {
   private func receive(_ frame: UnsafeRawBufferPointer, from rank: Int) throws(WireError) {
     var reader = WireReader(frame)
     guard let kind = FrameKind(rawValue: try reader.take()) else { throw WireError() }
+    if kind.rawValue < FrameKind.readRequest.rawValue { silenceNanoseconds = 0 }
     switch kind {
     case .welcome:
       let welcome = try reader.takeWelcome()
@@ -138,6 +153,7 @@ package final class WorkerLoop {
       commitOrders[order.file] = order
       events.append(.received(.commit(order.file, attempt: order.attempt)))
     case .leave: events.append(.received(.leave))
+    case .heartbeat: break
     case .placeOutput: bringOutputHome(at: try reader.take())
     case .ping:
       var pong = WireWriter(.pong)
