@@ -1,0 +1,65 @@
+// Copies, links and removals.
+
+import Glibc
+import Testing
+import VineCore
+
+@testable import VineRuntime
+
+struct FileTreeTests {
+  @Test func aCopyHasContentAndMode() throws {
+    let directory = try TemporaryDirectory()
+    try directory.write("abc", to: "a", mode: 0o754)
+    let (count, error) = FileTree.copyFile(
+      "\(directory.path)/a", to: "\(directory.path)/b", isSynced: true)
+    #expect((count, error) == (3, 0))
+    #expect(try directory.read("b") == "abc")
+    var info = stat()
+    stat("\(directory.path)/b", &info)
+    #expect(info.st_mode & 0o777 == 0o754)
+  }
+
+  @Test func aDirectoryIsNoFileAndAMissingOneIsMissing() throws {
+    let directory = try TemporaryDirectory()
+    #expect(FileTree.copyFile(directory.path, to: "\(directory.path)/x").error == EISDIR)
+    #expect(
+      FileTree.copyFile("\(directory.path)/no", to: "\(directory.path)/x").error == ENOENT)
+    #expect(access("\(directory.path)/x", F_OK) != 0)
+  }
+
+  @Test func aTreeIsRemovedThoughItForbidsIt() throws {
+    let directory = try TemporaryDirectory()
+    #expect(FileTree.makeDirectories("\(directory.path)/t/shut/in") == 0)
+    try directory.write("x", to: "t/shut/f")
+    chmod("\(directory.path)/t/shut", 0)
+    #expect(FileTree.remove("\(directory.path)/t") == 0)
+    #expect(access("\(directory.path)/t", F_OK) != 0)
+  }
+
+  @Test func removingALinkLeavesItsTarget() throws {
+    let directory = try TemporaryDirectory()
+    #expect(FileTree.makeDirectories("\(directory.path)/t") == 0)
+    try directory.write("keep", to: "kept")
+    symlink("\(directory.path)", "\(directory.path)/t/up")
+    #expect(FileTree.remove("\(directory.path)/t") == 0)
+    #expect(try directory.read("kept") == "keep")
+  }
+
+  @Test func aSignatureSeesAChangeDeepInATree() throws {
+    let directory = try TemporaryDirectory()
+    #expect(FileTree.makeDirectories("\(directory.path)/t/d") == 0)
+    try directory.write("one", to: "t/d/f")
+    let before = FileTree.signature(of: "\(directory.path)/t")
+    #expect(before == FileTree.signature(of: "\(directory.path)/t"))
+    try directory.write("three", to: "t/d/f")
+    #expect(before != FileTree.signature(of: "\(directory.path)/t"))
+  }
+
+  @Test func theTemporaryNameLiesBesideItsTargetAndFits() {
+    let path = temporaryPath(of: "/shared/out/result.txt", runName: "run-1", attempt: 2)
+    #expect(path == "/shared/out/.result.txt.vine-run-1-2")
+    let long = String(repeating: "ä", count: 127)
+    let name = temporaryPath(of: "/s/\(long)", runName: "r", attempt: 1).dropFirst(3)
+    #expect(name.utf8.count <= 255)
+  }
+}
