@@ -21,6 +21,8 @@ struct Checkers {
   private var running: Set<AttemptID> = []
   private var predecessors: [[TaskID]]
   private var hasSucceeded: [Bool]
+  /// The number of the attempt that succeeded.
+  private var successes: [UInt32]
   private var isDone: [Bool]
   private var hasFailed: [Bool]
   private var launchCounts: [Int]
@@ -44,6 +46,7 @@ struct Checkers {
       }
     }
     hasSucceeded = Array(repeating: false, count: taskCount)
+    successes = Array(repeating: 0, count: taskCount)
     isDone = hasSucceeded
     hasFailed = hasSucceeded
     launchCounts = Array(repeating: 0, count: taskCount)
@@ -115,6 +118,7 @@ struct Checkers {
   mutating func succeeded(_ attempt: AttemptID) {
     if hasSucceeded[attempt.task.index] { violate("\(attempt.task) succeeds twice") }
     hasSucceeded[attempt.task.index] = true
+    successes[attempt.task.index] = attempt.number
   }
 
   mutating func recorded(_ record: JournalRecord) {
@@ -139,8 +143,17 @@ struct Checkers {
     if !isThere { violate("\(file) is read from node \(node), which does not have it") }
   }
 
-  mutating func committed(_ file: FileID, isInCache: Bool) {
-    if !isInCache { violate("\(file) is committed where it is not") }
+  /// The attempt whose value of `file` is the right one; 0 for a source.
+  func rightVersion(of file: FileID) -> UInt32 {
+    let producer = workflow.files[file].producer
+    return producer == .none ? 0 : successes[producer.index]
+  }
+
+  /// Whether a cache has the file as its task's good attempt made it, not a failed one.
+  func isRight(_ file: FileID, version: UInt32?) -> Bool { version == rightVersion(of: file) }
+
+  mutating func committed(_ file: FileID, version: UInt32?) {
+    if !isRight(file, version: version) { violate("\(file) is committed where it is not") }
   }
 
   mutating func publishOrdered(_ file: FileID) {
