@@ -10,6 +10,7 @@ extension Simulation {
     carryOutWorkerEffects(of: worker, rank, at: now)
   }
 
+  /// A deadline of a worker has come.
   mutating func workerTimer(_ worker: WorkerID, at now: Instant) {
     let rank = ranks[worker.index]
     rank.timerAt = nil
@@ -126,6 +127,7 @@ extension Simulation {
     }
   }
 
+  /// A process ended, unless a signal was faster.
   mutating func processEnded(
     _ worker: WorkerID, _ attempt: AttemptID, _ status: ExitStatus, token: UInt32, at now: Instant
   ) {
@@ -140,6 +142,7 @@ extension Simulation {
     tell(worker, .exited(attempt, status, usage: usage), at: now)
   }
 
+  /// The outputs of an attempt that ended have been moved.
   mutating func settle(
     _ worker: WorkerID, _ attempt: AttemptID, isSuccess: Bool, at now: Instant
   ) {
@@ -223,6 +226,7 @@ extension Simulation {
       .transferEnded(worker, file, transfer, source, byteCount: byteCount, error), at: end)
   }
 
+  /// A transfer ended, well or with an errno.
   mutating func transferEnded(
     _ worker: WorkerID, _ file: FileID, _ transfer: TransferID, _ source: TransferSource,
     byteCount: Int64, error: Int32, at now: Instant
