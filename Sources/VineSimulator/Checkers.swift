@@ -21,6 +21,8 @@ struct Checkers {
   private var running: Set<AttemptID> = []
   private var predecessors: [[TaskID]]
   private var hasSucceeded: [Bool]
+  /// The number of the attempt that succeeded.
+  private var successes: [UInt32]
   private var isDone: [Bool]
   private var hasFailed: [Bool]
   private var launchCounts: [Int]
@@ -44,6 +46,7 @@ struct Checkers {
       }
     }
     hasSucceeded = Array(repeating: false, count: taskCount)
+    successes = Array(repeating: 0, count: taskCount)
     isDone = hasSucceeded
     hasFailed = hasSucceeded
     launchCounts = Array(repeating: 0, count: taskCount)
@@ -52,18 +55,21 @@ struct Checkers {
     isNotWritten = Array(repeating: false, count: workflow.files.count)
   }
 
+  /// Notes a broken promise; only the first is kept.
   mutating func violate(_ what: @autoclosure () -> String) {
     if violation == nil { violation = what() }
   }
 
   // MARK: Attempts
 
+  /// A node entered the run.
   mutating func registered(_ node: NodeID, asIndex index: Int, _ model: NodeModel) {
     if node.index != indexOfNode.count { violate("nodes are not numbered as they register") }
     indexOfNode.append(index)
     models[index] = model
   }
 
+  /// The manager ordered an attempt to start.
   mutating func granted(_ attempt: AttemptID, _ grant: Grant) {
     if grants[attempt] != nil { violate("\(attempt) is sent twice") }
     grants[attempt] = grant
@@ -78,8 +84,10 @@ struct Checkers {
   /// Orders to start that went out although the run drains: only what was staged may do that.
   private(set) var drainedSendCount = 0
 
+  /// An attempt came back before it began: its number may be used again.
   mutating func forgotten(_ attempt: AttemptID) { grants[attempt] = nil }
 
+  /// A process starts.
   mutating func launched(_ attempt: AttemptID, on node: Int) {
     guard let grant = grants[attempt], let model = models[node] else {
       return violate("\(attempt) starts without a grant")
@@ -104,6 +112,7 @@ struct Checkers {
     running.insert(attempt)
   }
 
+  /// A process ended, however it did.
   mutating func processEnded(_ attempt: AttemptID, on node: Int) {
     guard let grant = grants[attempt], running.remove(attempt) != nil else {
       return violate("\(attempt) ends without running")
@@ -112,11 +121,14 @@ struct Checkers {
     runningMemory[node, default: 0] -= UInt64(grant.memoryMB)
   }
 
+  /// All outputs of an attempt are there.
   mutating func succeeded(_ attempt: AttemptID) {
     if hasSucceeded[attempt.task.index] { violate("\(attempt.task) succeeds twice") }
     hasSucceeded[attempt.task.index] = true
+    successes[attempt.task.index] = attempt.number
   }
 
+  /// The manager wrote down a fact.
   mutating func recorded(_ record: JournalRecord) {
     switch record {
     case .done(let attempt, _, _, _):
@@ -135,14 +147,26 @@ struct Checkers {
 
   // MARK: Files
 
+  /// A transfer begins or ends to read a node.
   mutating func reads(_ file: FileID, from node: Int, isThere: Bool) {
     if !isThere { violate("\(file) is read from node \(node), which does not have it") }
   }
 
-  mutating func committed(_ file: FileID, isInCache: Bool) {
-    if !isInCache { violate("\(file) is committed where it is not") }
+  /// The attempt whose value of `file` is the right one; 0 for a source.
+  func rightVersion(of file: FileID) -> UInt32 {
+    let producer = workflow.files[file].producer
+    return producer == .none ? 0 : successes[producer.index]
   }
 
+  /// Whether a cache has the file as its task's good attempt made it, not a failed one.
+  func isRight(_ file: FileID, version: UInt32?) -> Bool { version == rightVersion(of: file) }
+
+  /// A commit begins or ends to read a cache.
+  mutating func committed(_ file: FileID, version: UInt32?) {
+    if !isRight(file, version: version) { violate("\(file) is committed where it is not") }
+  }
+
+  /// The manager ordered a rename.
   mutating func publishOrdered(_ file: FileID) {
     publishOrders[file.index] += 1
     if publishOrders[file.index] > 1 { violate("\(file) is published twice") }
@@ -151,10 +175,12 @@ struct Checkers {
     }
   }
 
+  /// A rename ended.
   mutating func published(_ file: FileID, error: Int32) {
     if error == 0 { publishCounts[file.index] += 1 }
   }
 
+  /// The manager gave an output up.
   mutating func notWritten(_ file: FileID) {
     if isNotWritten[file.index] { violate("\(file) is given up twice") }
     isNotWritten[file.index] = true

@@ -62,6 +62,7 @@ package struct ClusterModel: Sendable {
 package struct SimulationOptions: Sendable {
   /// The theory's list scheduling: no data, no latency, no work sent ahead, the roomiest node.
   package var isIdeal = false
+  /// Short tasks are sent ahead of the cores they will run on.
   package var usesLanes = true
   /// Stands for a task whose duration nobody knows.
   package var defaultMicroseconds: Int64 = 1_000_000
@@ -88,6 +89,7 @@ package struct SimulationResult: Sendable {
   /// Between 0 and 1: cores that did accepted work, over all cores all the time.
   package var coreUtilisation = 0.0
   package var bytes = RouteBytes()
+  /// How the manager ended the run; nil when it did not.
   package var outcome: Outcome?
   package var attemptCount = 0
   package var transferCount = 0

@@ -24,8 +24,10 @@ struct EventHeap<Event> {
   private var sequence: UInt32 = 0
 
   var count: Int { keys.count }
+  /// When the next event is due; nil when nothing is to come.
   var nextTime: Instant? { keys.min.map { Instant(nanoseconds: $0.at) } }
 
+  /// Enters what will happen at `time`, which may be the present.
   mutating func insert(_ event: Event, at time: Instant) {
     let slot: UInt32
     if let free = unused.popLast() {
@@ -39,6 +41,7 @@ struct EventHeap<Event> {
     sequence &+= 1
   }
 
+  /// The next event, which is removed.
   mutating func popNext() -> (event: Event, at: Instant)? {
     guard let key = keys.popMin() else { return nil }
     unused.append(key.slot)

@@ -64,6 +64,7 @@ package struct FaultPlan: Sendable {
     return plan
   }
 
+  /// What becomes of the next attempt.
   mutating func fate(hasTimeout: Bool, outputCount: Int) -> AttemptFate {
     if draw(launchRate) {
       return .cannotLaunch(draw(500) ? .sandboxFailed(28) : .notStarted(2))
@@ -75,13 +76,19 @@ package struct FaultPlan: Sendable {
     return draw(settleRate) ? .cannotSettle : .succeeds
   }
 
+  /// Which of so many goes wrong.
   mutating func place(below count: Int) -> Int { random.below(count) }
   /// An errno, or 0.
   mutating func transferError() -> Int32 { draw(transferRate) ? 5 : 0 }
+  /// An errno, or 0.
   mutating func commitError() -> Int32 { draw(commitRate) ? 28 : 0 }
+  /// An errno, or 0.
   mutating func publishError() -> Int32 { draw(publishRate) ? 5 : 0 }
+  /// Whether a report arrives twice.
   mutating func duplicates() -> Bool { draw(duplicateRate) }
+  /// How much longer a message takes, in nanoseconds.
   mutating func delay() -> Int64 { jitter(jitterNanoseconds) }
+  /// How long outputs take to move into the cache, in nanoseconds.
   mutating func settleDelay() -> Int64 { jitter(settleNanoseconds) }
 
   private mutating func jitter(_ limit: Int) -> Int64 {

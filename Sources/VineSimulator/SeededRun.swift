@@ -9,6 +9,7 @@ package struct SeededRun: Sendable {
   package let nodeCount: Int
   package let result: SimulationResult
 
+  /// Whether every promise was kept.
   package var isGood: Bool { result.violation == nil }
 
   /// One line; equal in every process for the same seed and the same program.

@@ -38,18 +38,21 @@ struct SimulatedNetwork {
     return Instant(nanoseconds: time)
   }
 
+  /// When bytes from the shared file system have arrived on `node`.
   mutating func sharedToNode(_ node: Int, byteCount: Int64, from now: Instant) -> Instant {
     let shared = serve(&sharedFreeAt, byteCount, model.sharedBandwidth, now)
     let received = serve(&receiveFreeAt[node], byteCount, model.nodeBandwidth, now)
     return done(max(shared, received))
   }
 
+  /// When bytes of `node` lie on the shared file system.
   mutating func nodeToShared(_ node: Int, byteCount: Int64, from now: Instant) -> Instant {
     let shared = serve(&sharedFreeAt, byteCount, model.sharedBandwidth, now)
     let sent = serve(&sendFreeAt[node], byteCount, model.nodeBandwidth, now)
     return done(max(shared, sent))
   }
 
+  /// When bytes of one node have arrived on another.
   mutating func nodeToNode(
     _ source: Int, _ target: Int, byteCount: Int64, from now: Instant
   ) -> Instant {

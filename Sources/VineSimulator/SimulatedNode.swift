@@ -7,7 +7,8 @@ struct SimulatedNode {
   let model: NodeModel
   /// Its ranks; the first is the agent.
   let workers: Range<Int>
-  var cache: Set<FileID> = []
+  /// The files it has, each with the number of the attempt that made it; 0 for a source.
+  var cache: [FileID: UInt32] = [:]
 }
 
 /// A process that is under way.

@@ -10,6 +10,7 @@ extension Simulation {
     carryOutWorkerEffects(of: worker, rank, at: now)
   }
 
+  /// A deadline of a worker has come.
   mutating func workerTimer(_ worker: WorkerID, at now: Instant) {
     let rank = ranks[worker.index]
     rank.timerAt = nil
@@ -61,7 +62,7 @@ extension Simulation {
       fetch(file, transfer, from: source, byteCount: byteCount, to: worker, at: now)
     case .unlink(let file):
       let node = rank.node
-      if nodes[node].cache.remove(file) == nil {
+      if nodes[node].cache.removeValue(forKey: file) == nil {
         checkers?.violate("\(file) is unlinked on node \(node), which does not have it")
       }
     case .commit(let file, _): commit(file, from: worker, at: now)
@@ -120,12 +121,13 @@ extension Simulation {
     for input in workflow.inputs(of: attempt.task) {
       let isThere =
         inCache
-        ? nodes[node].cache.contains(input.file)
+        ? checkers?.isRight(input.file, version: nodes[node].cache[input.file]) ?? true
         : workflow.files[input.file].producer == .none || sharedFiles.contains(input.file)
       if !isThere { checkers?.violate("\(attempt) starts on node \(node) without \(input.file)") }
     }
   }
 
+  /// A process ended, unless a signal was faster.
   mutating func processEnded(
     _ worker: WorkerID, _ attempt: AttemptID, _ status: ExitStatus, token: UInt32, at now: Instant
   ) {
@@ -140,6 +142,7 @@ extension Simulation {
     tell(worker, .exited(attempt, status, usage: usage), at: now)
   }
 
+  /// The outputs of an attempt that ended have been moved.
   mutating func settle(
     _ worker: WorkerID, _ attempt: AttemptID, isSuccess: Bool, at now: Instant
   ) {
@@ -182,7 +185,7 @@ extension Simulation {
     _ file: FileID, by attempt: AttemptID, _ rank: SimulatedRank, at now: Instant
   ) {
     if workflow.tasks[attempt.task].usesSandbox {
-      nodes[rank.node].cache.insert(file)
+      nodes[rank.node].cache[file] = attempt.number
       rank.worker.handle(
         .outputReady(attempt, file, byteCount: max(workflow.files[file].byteCountHint, 0)),
         at: now, effects: &workerEffects)
@@ -211,11 +214,11 @@ extension Simulation {
       result.bytes.managerToNode += byteCount
     case .node(let agent):
       let other = ranks[agent.index].node
-      checkers?.reads(file, from: other, isThere: nodes[other].cache.contains(file))
+      checkers?.reads(file, from: other, isThere: nodes[other].cache[file] != nil)
       end = network.nodeToNode(other, node, byteCount: byteCount, from: now)
       result.bytes.nodeToNode += byteCount
     }
-    if nodes[node].cache.contains(file) {
+    if nodes[node].cache[file] != nil {
       checkers?.violate("\(file) is fetched to node \(node), which has it")
     }
     let error = faults?.transferError() ?? 0
@@ -223,22 +226,34 @@ extension Simulation {
       .transferEnded(worker, file, transfer, source, byteCount: byteCount, error), at: end)
   }
 
+  /// A transfer ended, well or with an errno.
   mutating func transferEnded(
     _ worker: WorkerID, _ file: FileID, _ transfer: TransferID, _ source: TransferSource,
     byteCount: Int64, error: Int32, at now: Instant
   ) {
     if case .node(let agent) = source {
       let other = ranks[agent.index].node
-      checkers?.reads(file, from: other, isThere: nodes[other].cache.contains(file))
+      checkers?.reads(file, from: other, isThere: nodes[other].cache[file] != nil)
     }
-    if error == 0 { nodes[ranks[worker.index].node].cache.insert(file) }
+    if error == 0 {
+      nodes[ranks[worker.index].node].cache[file] = version(of: file, from: source)
+    }
     tell(worker, .transferred(transfer, byteCount: byteCount, error: error), at: now)
+  }
+
+  /// The number of the attempt that made what a transfer reads.
+  private func version(of file: FileID, from source: TransferSource) -> UInt32 {
+    switch source {
+    case .node(let agent): nodes[ranks[agent.index].node].cache[file] ?? 0
+    case .manager: 0
+    case .sharedFileSystem: checkers?.rightVersion(of: file) ?? 0
+    }
   }
 
   private mutating func commit(_ file: FileID, from worker: WorkerID, at now: Instant) {
     let node = ranks[worker.index].node
     let byteCount = max(workflow.files[file].byteCountHint, 0)
-    checkers?.committed(file, isInCache: nodes[node].cache.contains(file))
+    checkers?.committed(file, version: nodes[node].cache[file])
     let end = network.nodeToShared(node, byteCount: byteCount, from: now)
     result.bytes.nodeToShared += byteCount
     heap.insert(

@@ -109,7 +109,7 @@ package struct Simulation: ~Copyable {
     case .transferEnded(let worker, let file, let transfer, let source, let byteCount, let error):
       transferEnded(worker, file, transfer, source, byteCount: byteCount, error: error, at: now)
     case .commitEnded(let worker, let file, let byteCount, let error):
-      checkers?.committed(file, isInCache: nodes[ranks[worker.index].node].cache.contains(file))
+      checkers?.committed(file, version: nodes[ranks[worker.index].node].cache[file])
       tell(worker, .committed(file, byteCount: byteCount, error: error), at: now)
     case .published(let file, let error):
       if error == 0 { sharedFiles.insert(file) }
@@ -212,7 +212,7 @@ package struct Simulation: ~Copyable {
     var missing: (FileID, NodeID)?
     let places = checkers?.indexOfNode ?? []
     manager.forEachReadyReplica { file, node in
-      if !nodes[places[node.index]].cache.contains(file) { missing = (file, node) }
+      if nodes[places[node.index]].cache[file] == nil { missing = (file, node) }
     }
     if let (file, node) = missing {
       checkers?.violate("the manager believes \(file) on \(node), which does not have it")

@@ -6,16 +6,19 @@ import VineCore
 struct TraceHash {
   private(set) var value: UInt64 = 0xCBF2_9CE4_8422_2325
 
+  /// Takes in one word.
   mutating func mix(_ word: UInt64) {
     value = (value ^ word) &* 0x100_0000_01B3
     value ^= value >> 29
   }
 
+  /// Takes in an event with its time.
   mutating func mix(_ code: UInt64, _ first: Int, _ second: Int, at now: Instant) {
     mix(code << 56 ^ UInt64(truncatingIfNeeded: first) << 24 ^ UInt64(truncatingIfNeeded: second))
     mix(UInt64(bitPattern: now.nanoseconds))
   }
 
+  /// Takes in an order.
   mutating func mix(_ message: ManagerMessage, to worker: WorkerID, at now: Instant) {
     switch message {
     case .startTask(let attempt, let allocation, _):
@@ -30,6 +33,7 @@ struct TraceHash {
     mix(UInt64(worker.rawValue))
   }
 
+  /// Takes in a report.
   mutating func mix(_ message: WorkerMessage, from worker: WorkerID, at now: Instant) {
     switch message {
     case .replicaReady(let file, let byteCount): mix(16, file.index, Int(byteCount), at: now)

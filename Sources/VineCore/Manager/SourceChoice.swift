@@ -61,7 +61,10 @@ extension Manager {
   ) {
     while let replica = demand.planned.popFirst() {
       let node = replicas[replica].node
-      if nodes[node].receiveCount >= Limits.transfersPerReceiverMax {
+      if replicas[replica].pinCount == 0 {
+        // Whoever wanted it has failed meanwhile.
+        replicas.remove(replica)
+      } else if nodes[node].receiveCount >= Limits.transfersPerReceiverMax {
         nodes[node].waitingReplicas.append(replica)
       } else if let (source, sourceReplica) = chooseSource(for: file, &demand) {
         demand.usableCount += 1

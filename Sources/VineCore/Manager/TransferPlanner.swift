@@ -63,6 +63,12 @@ extension Manager {
     }
     demands[row.file]?.usableCount -= 1
     wake(row.file)
+    if replicas[row.replica].pinCount == 0 {
+      // Whoever wanted it has failed meanwhile. Nothing may keep its sources either: trying again
+      // could read a path that is not published yet.
+      replicas.remove(row.replica)
+      return
+    }
     replicas[row.replica].failureCount += 1
     if Int(replicas[row.replica].failureCount) < Limits.fetchRetryMax {
       replicas[row.replica].state = .planned

@@ -59,6 +59,40 @@ import VineCore
     #expect(run.outcome?.failedCount == 1)
   }
 
+  @Test func aFailedFetchThatNobodyWaitsForIsNotTriedAgain() {
+    let run = ManagerFixture {
+      let first = $0.file()
+      let second = $0.file()
+      $0.task(reads: [first, second])
+      $0.task()
+    }
+    run.turn()
+    for _ in 0..<Limits.fetchRetryMax { run.turn(run.transferred(0, error: 5)) }
+    #expect(run.manager.state(of: task(0)) == .failed)
+    run.turn(run.transferred(1, error: 5))
+    #expect(run.fetched.isEmpty)
+  }
+
+  @Test func aNodeReceivesFewAtOnceAndTheRestFollows() {
+    let count = Limits.transfersPerReceiverMax + 3
+    let run = ManagerFixture {
+      var inputs: [FileID] = []
+      for _ in 0..<count { inputs.append($0.file()) }
+      $0.task(reads: inputs)
+    }
+    run.turn()
+    #expect(run.fetched.count == Limits.transfersPerReceiverMax)
+    var pending = run.fetched.map(\.transfer)
+    var receivedCount = 0
+    while let transfer = pending.popLast() {
+      run.turn(run.transferred(transfer))
+      receivedCount += 1
+      pending += run.fetched.map(\.transfer)
+    }
+    #expect(receivedCount == count)
+    #expect(run.started == [Started(task(0))])
+  }
+
   @Test func aTaskGoesWhereItsInputIs() {
     let run = ManagerFixture(nodes: [(1, 1), (4, 1)]) {
       let made = $0.file(.temp)
