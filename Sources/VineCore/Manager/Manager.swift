@@ -200,6 +200,11 @@ package struct Manager: ~Copyable {
       satisfySuccessors(of: attempt.task, at: now)
       dropUnusedOutputs(of: attempt.task, effects: &effects)
     } else {
+      if case .changedInput(let index) = completion.ending,
+        let input = workflow.inputs(of: attempt.task).dropFirst(Int(index)).first
+      {
+        onDamage(to: input.file, on: node)
+      }
       unpinInputs(of: attempt.task, on: node, effects: &effects)
       attemptFailed(attempt, completion.ending, at: now, effects: &effects)
     }

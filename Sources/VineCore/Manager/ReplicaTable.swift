@@ -21,10 +21,15 @@ struct ReplicaRow {
   /// Attempts and transfers that need it where it is.
   var pinCount: UInt32 = 0
   var failureCount: UInt8 = 0
+  /// A task changed it in place: those that run keep what they have, nobody gets it any more.
+  var isDamaged = false
   /// Attempts (rows of the attempt table) that start when it is ready.
   var waiters: [UInt32] = []
   /// Next replica of the same file; `.max` ends the list.
   var next: UInt32 = .max
+
+  /// Whether attempts may link it and nodes may read it.
+  var isUsable: Bool { state == .ready && !isDamaged }
 }
 
 struct ReplicaTable {

@@ -6,14 +6,14 @@ import HeapModule
 extension Manager {
   /// Places what can be placed. Called once a turn, after its events.
   package mutating func schedule(at now: Instant, effects: inout [ManagerEffect]) {
-    planTransfers(effects: &effects)
+    planTransfers(at: now, effects: &effects)
     if mayStart { placeReadyTasks(at: now, effects: &effects) }
     // Placing finds the tasks that fit no node, and such a failure may have stopped the run.
     if mayStart && options.usesLanes {
       fillLanes(at: now, effects: &effects)
       unblockLanes(at: now, effects: &effects)
     }
-    planTransfers(effects: &effects)
+    planTransfers(at: now, effects: &effects)
     finishIfDone(effects: &effects)
   }
 

@@ -24,6 +24,7 @@ extension Manager {
     if demands[file] == nil {
       var demand = FileDemand()
       for other in replicas.replicas(of: file) where replicas[other].state != .planned {
+        if replicas[other].isDamaged { continue }
         demand.usableCount += 1
         if replicas[other].state == .ready { demand.sources.append(replicas[other].node) }
       }
@@ -41,13 +42,13 @@ extension Manager {
   }
 
   /// Gives each planned replica a source, as far as sources are free.
-  mutating func planTransfers(effects: inout [ManagerEffect]) {
+  mutating func planTransfers(at now: Instant, effects: inout [ManagerEffect]) {
     while let file = awakeFiles.popFirst() {
       guard var demand = demands[file] else { continue }
       // Taken out while it changes, so that its queues are not copied.
       demands[file] = nil
       demand.isAwake = false
-      plan(file, &demand, effects: &effects)
+      plan(file, &demand, at: now, effects: &effects)
       if demand.planned.isEmpty {
         for node in demand.sources { offerServer(node) }
       } else {
@@ -57,7 +58,8 @@ extension Manager {
   }
 
   private mutating func plan(
-    _ file: FileID, _ demand: inout FileDemand, effects: inout [ManagerEffect]
+    _ file: FileID, _ demand: inout FileDemand, at now: Instant,
+    effects: inout [ManagerEffect]
   ) {
     while let replica = demand.planned.popFirst() {
       let node = replicas[replica].node
@@ -69,6 +71,9 @@ extension Manager {
       } else if let (source, sourceReplica) = chooseSource(for: file, &demand) {
         demand.usableCount += 1
         begin(replica, from: source, sourceReplica, effects: &effects)
+      } else if demand.usableCount == 0 {
+        // Its value is nowhere: no use in waiting.
+        failWaiters(of: replica, error: lostValueError, at: now, effects: &effects)
       } else {
         demand.planned.prepend(replica)
         return
@@ -83,7 +88,7 @@ extension Manager {
   ) -> (TransferSource, UInt32)? {
     if workflow.files[file].kind == .buffer { return (.manager, .max) }
     while let node = demand.sources.popFirst() {
-      guard let replica = replicas.find(file, on: node), replicas[replica].state == .ready else {
+      guard let replica = replicas.find(file, on: node), replicas[replica].isUsable else {
         offerServer(node)
         continue
       }
@@ -93,8 +98,15 @@ extension Manager {
       }
       nodes[node].waitingFiles.append(file)
     }
-    if demand.usableCount > 0 || workflow.files[file].kind != .path { return nil }
+    if demand.usableCount > 0 || !isOnSharedFileSystem(file) { return nil }
     return (.sharedFileSystem, .max)
+  }
+
+  /// Whether a consumer finds the file there: it is a source, or made by a task that writes where it
+  /// likes. An output that goes through the cache may not be published yet.
+  private func isOnSharedFileSystem(_ file: FileID) -> Bool {
+    let row = workflow.files[file]
+    return row.kind == .path && (row.producer == .none || !usesCommit(row.producer))
   }
 
   private mutating func begin(
@@ -140,6 +152,36 @@ extension Manager {
       guard demands[file] != nil else { continue }
       demands[file]?.sources.append(node)
       wake(file)
+    }
+  }
+}
+
+// MARK: - Damage
+
+/// ESTALE: stands for a value of which no replica is left.
+private let lostValueError: Int32 = 116
+
+extension Manager {
+  /// A task changed the replica of `file` on `node`: it is discarded as soon as nobody uses it, and
+  /// never given to anybody from now on.
+  mutating func onDamage(to file: FileID, on node: NodeID) {
+    guard let replica = replicas.find(file, on: node), replicas[replica].isUsable else { return }
+    replicas[replica].isDamaged = true
+    demands[file]?.usableCount -= 1
+    wake(file)
+  }
+
+  /// Once only attempts that wait for it pin a damaged replica, it is forgotten and wanted anew.
+  mutating func settleDamaged(_ replica: UInt32, effects: inout [ManagerEffect]) {
+    let row = replicas[replica]
+    guard Int(row.pinCount) == row.waiters.count else { return }
+    effects.append(.send(.unlink(row.file), to: nodes[row.node].agent))
+    if row.waiters.isEmpty {
+      replicas.remove(replica)
+    } else {
+      replicas[replica].isDamaged = false
+      replicas[replica].state = .planned
+      demand(replica)
     }
   }
 }

@@ -6,7 +6,7 @@ extension Manager {
   func hasAllInputs(_ task: TaskID, on node: NodeID) -> Bool {
     if !needsStaging(task) { return true }
     return workflow.inputs(of: task).allSatisfy { input in
-      replicas.find(input.file, on: node).map { replicas[$0].state == .ready } ?? false
+      replicas.find(input.file, on: node).map { replicas[$0].isUsable } ?? false
     }
   }
 
@@ -28,7 +28,7 @@ extension Manager {
       for input in workflow.inputs(of: row.attempt.task) {
         let replica = wantReplica(of: input.file, on: row.node)
         replicas[replica].pinCount += 1
-        if replicas[replica].state != .ready {
+        if !replicas[replica].isUsable {
           replicas[replica].waiters.append(slot)
           missing += 1
         }
@@ -88,7 +88,7 @@ extension Manager {
   }
 
   /// The file cannot be had on this node: the attempts that wait for it end.
-  private mutating func failWaiters(
+  mutating func failWaiters(
     of replica: UInt32, error: Int32, at now: Instant, effects: inout [ManagerEffect]
   ) {
     let file = replicas[replica].file
@@ -126,7 +126,11 @@ extension Manager {
   mutating func unpin(_ replica: UInt32, effects: inout [ManagerEffect]) {
     invariant(replicas[replica].pinCount > 0, "a replica is unpinned twice")
     replicas[replica].pinCount -= 1
-    dropIfUnused(replica, effects: &effects)
+    if replicas[replica].isDamaged {
+      settleDamaged(replica, effects: &effects)
+    } else {
+      dropIfUnused(replica, effects: &effects)
+    }
   }
 
   /// `task` will not read its inputs any more.
@@ -147,7 +151,7 @@ extension Manager {
   /// pinned by none, and it can be had again.
   private mutating func dropIfUnused(_ replica: UInt32, effects: inout [ManagerEffect]) {
     let row = replicas[replica]
-    guard row.pinCount == 0, row.state == .ready, row.waiters.isEmpty else { return }
+    guard row.pinCount == 0, row.isUsable, row.waiters.isEmpty else { return }
     let file = workflow.files[row.file]
     // Between the report of an output and that of its task's end: the outputs are still to be
     // committed, though the last consumer may have been cancelled meanwhile.

@@ -73,6 +73,8 @@ extension Workflow {
     case .changedInput(let index): "changed its input \(bindingText(inputs(of: task), index))"
     case .notStarted(let error): "could not be started: \(errorText(error))"
     case .sandboxFailed(let error): "sandbox: \(errorText(error))"
+    case .inputUnavailable(let file, ESTALE):
+      "input \(locationText(file)): its last copy was lost"
     case .inputUnavailable(let file, let error):
       "input \(locationText(file)): \(errorText(error))"
     case .outputNotWritten(let file, let error):

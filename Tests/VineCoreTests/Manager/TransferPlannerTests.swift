@@ -214,4 +214,53 @@ import VineCore
     }
     #expect(run.manager.state(of: task(0)) == .failed)
   }
+
+  @Test func aChangedInputIsDiscardedAndFetchedAgain() {
+    let run = ManagerFixture {
+      let input = $0.file()
+      $0.task(reads: [input]) { $0.retries = 1 }
+    }
+    run.turn()
+    run.turn(run.transferred(0))
+    run.turn(run.finished(task(0), 1, .changedInput(0)))
+    #expect(run.orders(.unlink(file(0))) == [0])
+    #expect(run.fetched == [Fetched(file(0), transfer: 0, from: .sharedFileSystem)])
+    #expect(run.started.isEmpty)
+    run.turn(run.transferred(0))
+    #expect(run.started == [Started(task(0), 2)])
+  }
+
+  @Test func aChangedInputIsKeptFromNewAttemptsWhileOldOnesUseIt() {
+    let run = ManagerFixture(nodes: [(2, 1)]) {
+      let input = $0.file()
+      for _ in 0..<3 { $0.task(reads: [input]) }
+    }
+    run.turn()
+    run.turn(run.transferred(0))
+    #expect(run.started.count == 2)
+    run.turn(run.finished(task(0), 1, .changedInput(0)))
+    // Task 1 still reads the damaged replica, so task 2 waits for it to go.
+    #expect(run.started.isEmpty && run.fetched.isEmpty)
+    run.turn(run.finished(task(1), 1, .changedInput(0)))
+    #expect(run.orders(.unlink(file(0))) == [0])
+    #expect(run.fetched.count == 1)
+    run.turn(run.transferred(run.fetched[0].transfer))
+    #expect(run.started == [Started(task(2))])
+  }
+
+  @Test func aValueWhoseLastReplicaWasDamagedFailsItsConsumersInsteadOfStalling() {
+    let run = ManagerFixture {
+      let made = $0.file(.temp)
+      $0.task(writes: [made])
+      for _ in 0..<2 { $0.task(reads: [made]) }
+    }
+    run.turn()
+    run.turn(run.ready(file(0)), run.finished(task(0)))
+    #expect(run.started == [Started(task(1))])
+    run.turn(run.finished(task(1), 1, .changedInput(0)))
+    #expect(
+      run.effects.contains(
+        .report(.taskFailed(AttemptID(task(2), 1), .inputUnavailable(file(0), 116)))))
+    #expect(run.outcome?.failedCount == 2)
+  }
 }
