@@ -206,6 +206,11 @@ extension NativeReader {
       if usesSandbox || name != nil, let wrong = sandboxNameProblem(name ?? id) {
         problems.add(place(), wrong)
       }
+      if !usesSandbox && workflow.files[file].kind != .path {
+        problems.add(
+          place(),
+          "a task without sandbox finds files by their `path` only, and \(quoted(id)) has none")
+      }
       if !isInput, let maker = maker(of: file) {
         problems.add(
           place(), "the file \(quoted(id)) is a \(maker); a task cannot make it")

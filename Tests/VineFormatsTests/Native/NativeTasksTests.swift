@@ -75,4 +75,14 @@ struct NativeTasksTests {
     #expect(found.contains { $0.hasPrefix("tasks[4].timeout") })
     #expect(found.contains { $0.hasPrefix("tasks[4].priority") })
   }
+
+  @Test func aTaskWithoutSandboxHasFilesWithPathsOnly() {
+    let tasks =
+      #"{"id": "t", "command": "x", "sandbox": false, "inputs": ["in"], "outputs": ["t1"]}"#
+    #expect(
+      problems(native(tasks, #", "files": {"t1": {"temp": true}}"#)) == [
+        "tasks[0].outputs[0]: a task without sandbox finds files by their `path` only, and "
+          + "\"t1\" has none"
+      ])
+  }
 }
