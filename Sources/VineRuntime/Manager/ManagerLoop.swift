@@ -63,7 +63,7 @@ package final class ManagerLoop {
     queue = try BlockingQueue(threadCount: 2)
     poll.add(queue.descriptor, token: PollToken.managerHelpers)
     token = try unpredictableName()
-    environment = Self.taskEnvironment()
+    environment = taskEnvironment()
     progress = ProgressLine(isLive: options.hasLiveProgress, isQuiet: options.isQuiet)
     core = Manager(workflow)
     if !options.isQuiet { tell("vine-mpi: run directory \(run.path)") }
@@ -247,17 +247,14 @@ package final class ManagerLoop {
     switch message {
     case .startTask(let attempt, let allocation, let timeout):
       sentAt[attempt.task] = clock.now
-      let order = attemptOrder(attempt, allocation, timeout: timeout)
+      let order = AttemptOrder(
+        attempt, allocation, timeoutMilliseconds: timeout, of: core, in: directory)
       mailbox.send(WireWriter(order), to: rank, .worker)
     case .takeBack(let attempt): sendAttempt(.takeBack, attempt, to: rank)
     case .killTask(let attempt): sendAttempt(.killTask, attempt, to: rank)
     case .fetch(let file, let transfer, let source, let byteCount):
-      let row = core.workflow.files[file]
-      let location = source == .sharedFileSystem || source == .manager
       let order = FetchOrder(
-        file: file, transfer: transfer, source: source, byteCount: byteCount,
-        isDirectory: row.isDirectory,
-        location: location ? Array(core.workflow.text.slice(row.location)) : [])
+        file, transfer: transfer, from: source, byteCount: byteCount, of: core.workflow)
       mailbox.send(WireWriter(order), to: rank, .worker)
     case .unlink(let file):
       var frame = WireWriter(.unlink)
@@ -278,48 +275,6 @@ package final class ManagerLoop {
     mailbox.send(frame, to: rank, .worker)
   }
 
-  private func attemptOrder(
-    _ attempt: AttemptID, _ allocation: AllocationID, timeout: UInt32
-  ) -> AttemptOrder {
-    let task = attempt.task
-    let grant = core.grant(of: allocation)
-    let node = core.node(of: allocation)
-    let topology = core.topology(of: node)
-    let cores = grant.cpuset.cores
-    let row = core.workflow.tasks[task]
-    var environment = Array(core.workflow.text.slice(row.environment))
-    if row.commandKind == .bash {
-      let slot = directory.firstCores[node.index] + (cores.first ?? 0)
-      environment += launcherVariables(slot: slot, coresOfNode: topology.cores.count)
-    }
-    return AttemptOrder(
-      attempt: attempt, allocation: allocation, timeoutMilliseconds: timeout,
-      taskName: core.workflow.name(of: task), commandKind: row.commandKind,
-      command: Array(core.workflow.text.slice(row.command)), environment: environment,
-      usesSandbox: row.usesSandbox, coreCount: core.workflow.request(of: task).cores,
-      memoryMB: grant.memoryMB,
-      processingUnits: cores.flatMap { topology.cores[$0].processingUnits },
-      inputs: row.usesSandbox ? fileOrders(core.workflow.inputs(of: task)) : [],
-      outputs: row.usesSandbox ? fileOrders(core.workflow.outputs(of: task)) : [])
-  }
-
-  /// A line of a task list sees itself as TACC Launcher and GNU parallel would show it.
-  private func launcherVariables(slot: Int, coresOfNode: Int) -> [UInt8] {
-    let text =
-      "LAUNCHER_TSK_ID=\(slot)\0LAUNCHER_NPROCS=\(core.coreCount)\0"
-      + "LAUNCHER_NHOSTS=\(core.nodeCount)\0LAUNCHER_PPN=\(coresOfNode)\0"
-      + "PARALLEL_JOBSLOT=\(slot + 1)\0"
-    return Array(text.utf8)
-  }
-
-  private func fileOrders(_ bindings: ArraySlice<Binding>) -> [FileOrder] {
-    bindings.map {
-      FileOrder(
-        file: $0.file, name: core.workflow.text.string($0.name), isCopy: $0.isCopy,
-        isDirectory: core.workflow.files[$0.file].isDirectory)
-    }
-  }
-
   // MARK: Publishing
 
   private func publish(_ file: FileID, attempt: UInt32) {
@@ -327,7 +282,9 @@ package final class ManagerLoop {
     let temporary = temporaryPath(of: path, runName: run.name, attempt: attempt)
     let isDirectory = core.workflow.files[file].isDirectory
     queue.submit {
-      let error = isDirectory ? replaceDirectory(path, by: temporary) : replace(path, by: temporary)
+      let error =
+        isDirectory
+        ? replaceDirectory(at: path, by: temporary) : replaceFile(at: path, by: temporary)
       if error != 0 { FileTree.remove(temporary) }
       return Published(file: file, error: error)
     }
@@ -430,7 +387,11 @@ package final class ManagerLoop {
     let summary = summary(of: outcome)
     try run.write(summary)
     try run.write(OutcomeFile(status: status, epoch: 1, text: statusText(status)))
-    if !options.isQuiet { tell(closingText(outcome, summary)) }
+    if !options.isQuiet {
+      tell(
+        closingText(
+          summary, runDirectory: run.path, failures: failures, failedCount: failedCount))
+    }
     exitStatus = status
   }
 
@@ -457,85 +418,12 @@ package final class ManagerLoop {
     return summary
   }
 
-  private func closingText(_ outcome: Outcome, _ summary: SummaryFile) -> String {
-    var lines: [String] = []
-    var counts = "\(outcome.doneCount) of \(core.workflow.tasks.count) tasks done"
-    if outcome.failedCount > 0 { counts += ", \(outcome.failedCount) failed" }
-    if outcome.cancelledCount > 0 { counts += ", \(outcome.cancelledCount) not run" }
-    if outcome.leftCount > 0 { counts += ", \(outcome.leftCount) left" }
-    lines.append(
-      "vine-mpi: \(counts) in \(durationText(summary.makespanSeconds)) on \(summary.cores) cores "
-        + "of \(summary.nodes) node\(summary.nodes == 1 ? "" : "s") "
-        + "(\(decimal(summary.coreUtilisation * 100, 0)) % busy)")
-    let bytes = summary.bytes
-    lines.append(
-      "vine-mpi: \(bytesText(bytes.sharedFileSystemToNode)) read from the shared file system, "
-        + "\(bytesText(bytes.nodeToNode)) between nodes, "
-        + "\(bytesText(bytes.nodeToSharedFileSystem)) written back")
-    if !failures.isEmpty {
-      lines.append("vine-mpi: failed tasks (output: vine-mpi log \(run.path) TASK):")
-      lines += failures.prefix(20).map { "  \($0)" }
-      if failedCount > 20 { lines.append("  and \(failedCount - 20) more") }
-    }
-    lines.append("vine-mpi: \(statusText(outcome.exitStatus)); details in \(run.path)")
-    return lines.joined(separator: "\n")
-  }
-
-  private func statusText(_ status: Int32) -> String {
-    switch status {
-    case 0: "all done"
-    case 1: "some tasks failed"
-    case 2: "refused"
-    case 3: "interrupted before all tasks had run"
-    default: "ended with status \(status)"
-    }
-  }
-
   /// No time is left: say what is known and go.
   package func abandon() {
     complain("vine-mpi: stopped by a signal; the run is in \(run.path)")
     try? recorder.close(status: 3, workflow: core.workflow)
     try? run.write(OutcomeFile(status: 3, epoch: 1, text: statusText(3)))
   }
-
-  // MARK: Environment of tasks
-
-  /// This process's environment without the launcher's variables: a task that is an MPI program
-  /// itself must start cleanly.
-  private static func taskEnvironment() -> [String] {
-    let prefixes = ["OMPI_", "PMIX_", "PMI_", "PRTE_", "HYDRA_", "MPIR_", "VINE_"]
-    var found: [String] = []
-    var entry = environ
-    while let text = entry.pointee {
-      let variable = String(cString: text)
-      if !prefixes.contains(where: variable.hasPrefix) { found.append(variable) }
-      entry += 1
-    }
-    return found
-  }
-}
-
-/// Renames a file onto its target; a directory there is an error.
-private func replace(_ path: String, by temporary: String) -> Int32 {
-  if rename(temporary, path) != 0 { return errno }
-  let slash = path.lastIndex(of: "/")
-  return FileTree.syncDirectory(slash.map { String(path[...$0]) } ?? ".")
-}
-
-/// Puts a tree in the place of another, in one step where the file system can exchange two names.
-private func replaceDirectory(_ path: String, by temporary: String) -> Int32 {
-  var info = stat()
-  if lstat(path, &info) != 0 { return replace(path, by: temporary) }
-  if info.st_mode & S_IFMT != S_IFDIR { return ENOTDIR }
-  if clinux_exchange(temporary, path) == 0 {
-    FileTree.remove(temporary)
-    return 0
-  }
-  let aside = "\(temporary)-old"
-  if rename(path, aside) != 0 { return errno }
-  let error = replace(path, by: temporary)
-  if error == 0 { FileTree.remove(aside) } else { rename(aside, path) }
-  return error
 }
 
 /// 128 random bits as text.

@@ -111,3 +111,42 @@ extension Workflow {
     return line.count > 200 ? "\(line.prefix(200)) ..." : line
   }
 }
+
+/// The last lines of a run.
+func closingText(
+  _ summary: SummaryFile, runDirectory: String, failures: [String], failedCount: Int
+) -> String {
+  let tasks = summary.tasks
+  var counts = "\(tasks.done) of \(tasks.total) tasks done"
+  if tasks.failed > 0 { counts += ", \(tasks.failed) failed" }
+  if tasks.cancelled > 0 { counts += ", \(tasks.cancelled) not run" }
+  if tasks.left > 0 { counts += ", \(tasks.left) left" }
+  var lines = [
+    "vine-mpi: \(counts) in \(durationText(summary.makespanSeconds)) on \(summary.cores) cores "
+      + "of \(summary.nodes) node\(summary.nodes == 1 ? "" : "s") "
+      + "(\(decimal(summary.coreUtilisation * 100, 0)) % busy)"
+  ]
+  let bytes = summary.bytes
+  lines.append(
+    "vine-mpi: \(bytesText(bytes.sharedFileSystemToNode)) read from the shared file system, "
+      + "\(bytesText(bytes.nodeToNode)) between nodes, "
+      + "\(bytesText(bytes.nodeToSharedFileSystem)) written back")
+  if !failures.isEmpty {
+    lines.append("vine-mpi: failed tasks (output: vine-mpi log \(runDirectory) TASK):")
+    lines += failures.prefix(20).map { "  \($0)" }
+    if failedCount > 20 { lines.append("  and \(failedCount - 20) more") }
+  }
+  lines.append("vine-mpi: \(statusText(summary.status)); details in \(runDirectory)")
+  return lines.joined(separator: "\n")
+}
+
+/// What an exit status means (workflow.md's table).
+func statusText(_ status: Int32) -> String {
+  switch status {
+  case 0: "all done"
+  case 1: "some tasks failed"
+  case 2: "refused"
+  case 3: "interrupted before all tasks had run"
+  default: "ended with status \(status)"
+  }
+}

@@ -50,7 +50,8 @@ package func readFile(_ path: String) throws(RuntimeError) -> [UInt8] {
   if fstat(descriptor.number, &info) == 0 && info.st_size > 0 {
     bytes.reserveCapacity(Int(info.st_size) + 1)
   }
-  let room = 1 << 18
+  // Files of /proc have no size and are small.
+  let room = bytes.capacity > 0 ? 1 << 18 : 4096
   while true {
     var failure: Int32 = 0
     let start = bytes.count

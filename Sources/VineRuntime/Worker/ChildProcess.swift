@@ -40,8 +40,11 @@ final class ProcessLauncher {
   private let nullDevice: Int32
   /// The manager's environment, as C strings that live as long as the launcher.
   private var base: [UnsafeMutablePointer<CChar>] = []
-  private var basePlaces: [String: Int] = [:]
+  private var pathPlace: Int?
+  private var temporaryPlace: Int?
   private var hasThreadCount = false
+  /// `/proc/self/task/TID/children` (proc(5)); -1 where the kernel has it not.
+  private let childrenFile: Int32
   private var outputCount = 0
   private let spillPath: String
 
@@ -53,13 +56,15 @@ final class ProcessLauncher {
     submitDirectory = clinux_open_at(
       AT_FDCWD, welcome.submitDirectory, O_RDONLY | O_DIRECTORY, 0)
     nullDevice = clinux_open_at(AT_FDCWD, "/dev/null", O_RDONLY, 0)
+    childrenFile = clinux_open_at(
+      AT_FDCWD, "/proc/self/task/\(getpid())/children", O_RDONLY, 0)
     for entry in welcome.environment {
       guard let text = strdup(entry) else { continue }
-      let name = String(entry.prefix { $0 != "=" })
-      basePlaces[name] = base.count
+      if entry.hasPrefix("PATH=") { pathPlace = base.count }
+      if entry.hasPrefix("TMPDIR=") { temporaryPlace = base.count }
+      if entry.hasPrefix("OMP_NUM_THREADS=") { hasThreadCount = true }
       base.append(text)
     }
-    hasThreadCount = basePlaces["OMP_NUM_THREADS"] != nil
   }
 
   /// Starts the command of `order`; `watch` registers the read ends of its pipes.
@@ -132,6 +137,8 @@ final class ProcessLauncher {
     }
     var variableOffsets: [Int] = []
     appendVariables(of: order, sandboxPath: sandboxPath, to: &text, &variableOffsets)
+    let firstOwn = variableOffsets.count
+    appendOwnVariables(of: order, to: &text, &variableOffsets)
     var cpus: [UInt64] = []
     for unit in order.processingUnits {
       while cpus.count <= Int(unit) / 64 { cpus.append(0) }
@@ -141,7 +148,8 @@ final class ProcessLauncher {
       let start = bytes.baseAddress!.assumingMemoryBound(to: CChar.self)
       var argv: [UnsafeMutablePointer<CChar>?] = argumentOffsets.map { start + $0 }
       argv.append(nil)
-      var (envp, path) = mergedEnvironment(start, variableOffsets)
+      var (envp, path) = mergedEnvironment(
+        start, variableOffsets, ownFrom: firstOwn)
       return cpus.withUnsafeBufferPointer { cpus in
         argv.withUnsafeMutableBufferPointer { argv in
           envp.withUnsafeMutableBufferPointer { envp in
@@ -182,7 +190,12 @@ final class ProcessLauncher {
     add(mark(of: order.attempt))
     if let sandboxPath { add("TMPDIR=\(sandboxPath)") }
     if !hasThreadCount { add("OMP_NUM_THREADS=\(max(order.coreCount, 1))") }
-    // The task's own come last, so that they win.
+  }
+
+  /// What the task declares; it wins.
+  private func appendOwnVariables(
+    of order: AttemptOrder, to text: inout [UInt8], _ offsets: inout [Int]
+  ) {
     var start = 0
     for index in order.environment.indices where order.environment[index] == 0 {
       offsets.append(text.count)
@@ -191,31 +204,44 @@ final class ProcessLauncher {
     }
   }
 
+  /// The manager's environment with the variables at `offsets` of `text` in place of its own.
   private func mergedEnvironment(
-    _ text: UnsafeMutablePointer<CChar>, _ offsets: [Int]
+    _ text: UnsafeMutablePointer<CChar>, _ offsets: [Int], ownFrom firstOwn: Int
   ) -> (envp: [UnsafeMutablePointer<CChar>?], path: UnsafePointer<CChar>?) {
-    var entries: [UnsafeMutablePointer<CChar>?] = base
-    var added: [String: Int] = [:]
-    for offset in offsets {
-      let entry = text + offset
-      let name = nameOf(entry)
-      if let place = basePlaces[name] ?? added[name] {
-        entries[place] = entry
+    var entries: [UnsafeMutablePointer<CChar>?] = []
+    entries.reserveCapacity(base.count + offsets.count + 1)
+    entries.append(contentsOf: base)
+    var path = pathPlace
+    // The manager leaves out its own VINE_ variables, so ours replace nothing, but for TMPDIR.
+    for offset in offsets[..<firstOwn] {
+      if let place = temporaryPlace, strncmp(text + offset, "TMPDIR=", 7) == 0 {
+        entries[place] = text + offset
       } else {
-        added[name] = entries.count
-        entries.append(entry)
+        entries.append(text + offset)
       }
     }
-    let path = (basePlaces["PATH"] ?? added["PATH"]).flatMap { entries[$0] }
+    for offset in offsets[firstOwn...] {
+      let entry = text + offset
+      let length = nameLength(of: entry)
+      let place = entries.firstIndex { other in
+        other.map { strncmp($0, entry, length + 1) == 0 } ?? false
+      }
+      if let place {
+        entries[place] = entry
+      } else {
+        entries.append(entry)
+      }
+      if length == 4, strncmp(entry, "PATH=", 5) == 0 { path = place ?? entries.count - 1 }
+    }
+    let pathEntry = path.flatMap { entries[$0] }
     entries.append(nil)
-    return (entries, path.map { UnsafePointer($0 + 5) })
+    return (entries, pathEntry.map { UnsafePointer($0 + 5) })
   }
 
-  private func nameOf(_ entry: UnsafeMutablePointer<CChar>) -> String {
+  private func nameLength(of entry: UnsafeMutablePointer<CChar>) -> Int {
     var count = 0
     while entry[count] != 0 && entry[count] != 61 { count += 1 }
-    return String(
-      decoding: UnsafeRawBufferPointer(start: entry, count: count), as: UTF8.self)
+    return count
   }
 
   /// By this a stray is known to belong to an attempt.
@@ -225,21 +251,62 @@ final class ProcessLauncher {
 
   // MARK: Strays
 
-  /// Children of this process that are no attempt's main process: orphans that came to us as
-  /// subreaper. Those of `living` attempts are left alone, all others killed.
-  func killStrays(mains: Set<Int32>, living: [AttemptID]) {
-    guard let text = try? readFile("/proc/self/task/\(getpid())/children") else { return }
-    let children = String(decoding: text, as: UTF8.self).split(separator: " ")
-    if children.count == mains.count { return }
-    let marks = Set(living.map(mark))
-    for child in children {
-      guard let processID = Int32(child), !mains.contains(processID) else { continue }
+  /// Kills children of this process that are no attempt's main process: orphans that came to us as
+  /// subreaper. Those of living attempts are left alone.
+  func killStrays(besides children: [Int32: ChildProcess]) {
+    let found = childIDs()
+    if found.count == children.count { return }
+    let marks = Set(children.values.map { mark(of: $0.order.attempt) })
+    for processID in found where children[processID] == nil {
       let environment = (try? readFile("/proc/\(processID)/environ")) ?? []
       let isLiving = environment.split(separator: 0).contains {
         marks.contains(String(decoding: $0, as: UTF8.self))
       }
       if !isLiving { kill(processID, SIGKILL) }
     }
+  }
+
+  /// Whether any child, main process or stray, is left.
+  var hasChildren: Bool { !childIDs().isEmpty }
+
+  /// The children of this process, by one read of a file kept open where the kernel has it, else by
+  /// a look at every process.
+  private func childIDs() -> [Int32] {
+    if childrenFile < 0 { return childIDsOfProc() }
+    var text = [UInt8](repeating: 0, count: 4096)
+    var ids: [Int32] = []
+    var number: Int32 = 0
+    var offset = 0
+    while true {
+      let count = text.withUnsafeMutableBytes {
+        pread(childrenFile, $0.baseAddress, $0.count, off_t(offset))
+      }
+      if count <= 0 { return ids }
+      offset += count
+      for byte in text[..<count] {
+        if byte == 32 {
+          ids.append(number)
+          number = 0
+        } else {
+          number = number &* 10 &+ Int32(byte &- 48)
+        }
+      }
+    }
+  }
+
+  private func childIDsOfProc() -> [Int32] {
+    var ids: [Int32] = []
+    for entry in FileTree.entries(of: "/proc").entries {
+      guard let processID = Int32(entry.name),
+        let status = try? readFile("/proc/\(processID)/stat")
+      else { continue }
+      // pid (name) state parent: a name may hold anything, so count from its last parenthesis.
+      let line = String(decoding: status, as: UTF8.self)
+      guard let end = line.lastIndex(of: ")") else { continue }
+      let fields = line[line.index(after: end)...].split(separator: " ")
+      if fields.count > 1, Int32(fields[1]) == getpid() { ids.append(processID) }
+    }
+    return ids
   }
 }
 

@@ -292,8 +292,7 @@ package final class WorkerLoop {
   private func onExit(of child: ChildProcess, _ exit: clinux_exit, end: Int64) {
     // What the main process left behind must not outlive the attempt, nor touch its sandbox.
     child.signal(SIGKILL)
-    launcher?.killStrays(
-      mains: Set(children.keys), living: children.values.map(\.order.attempt))
+    launcher?.killStrays(besides: children)
     for capture in [child.output, child.error] {
       _ = capture.drain(with: buffer, roundsMax: 1024)
       unwatch(capture)
@@ -398,7 +397,15 @@ package final class WorkerLoop {
   /// goes as far as the launcher's patience lets it.
   package func abandon() {
     for child in children.values { child.signal(SIGKILL) }
-    launcher?.killStrays(mains: Set(children.keys), living: [])
+    // Whoever had left its group comes to us when its parent is dead, so look again; within 200 ms,
+    // since the launcher gives a second for everything.
+    for _ in 0..<100 {
+      launcher?.killStrays(besides: [:])
+      var exit = clinux_exit()
+      while clinux_reap(&exit) == 1 {}
+      if launcher?.hasChildren != true { break }
+      usleep(2000)
+    }
     scratch?.leave(rank: rank, isAgent: isAgent)
   }
 }

@@ -1,0 +1,27 @@
+// The last step of an output: its synced temporary takes the place of whatever has its name.
+
+internal import CLinux
+internal import Glibc
+
+/// Renames a file onto its target; a directory there is an error.
+func replaceFile(at path: String, by temporary: String) -> Int32 {
+  if rename(temporary, path) != 0 { return errno }
+  let slash = path.lastIndex(of: "/")
+  return FileTree.syncDirectory(slash.map { String(path[...$0]) } ?? ".")
+}
+
+/// Puts a tree in the place of another, in one step where the file system can exchange two names.
+func replaceDirectory(at path: String, by temporary: String) -> Int32 {
+  var info = stat()
+  if lstat(path, &info) != 0 { return replaceFile(at: path, by: temporary) }
+  if info.st_mode & S_IFMT != S_IFDIR { return ENOTDIR }
+  if clinux_exchange(temporary, path) == 0 {
+    FileTree.remove(temporary)
+    return 0
+  }
+  let aside = "\(temporary)-old"
+  if rename(path, aside) != 0 { return errno }
+  let error = replaceFile(at: path, by: temporary)
+  if error == 0 { FileTree.remove(aside) } else { rename(aside, path) }
+  return error
+}
