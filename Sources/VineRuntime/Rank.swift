@@ -39,10 +39,12 @@ package enum Rank {
     options: RunOptions, load: () -> PreparedRun?
   ) -> Int32 {
     do throws(RuntimeError) {
+      let watcher = Watcher()
       let signals = try SignalSource()
       var mpi: MPIEnvironment?
       if case .ranks(let count) = Launch.detect() { mpi = try MPIEnvironment(expecting: count) }
-      return try run(options: options, mpi: mpi, signals: signals, load: load)
+      return try run(
+        options: options, mpi: mpi, signals: signals, watcher: watcher, load: load)
     } catch {
       complain("vine-mpi: \(error)")
       // Other ranks may wait for this one in MPI_Finalize for ever: leave without it.
@@ -51,7 +53,8 @@ package enum Rank {
   }
 
   private static func run(
-    options: RunOptions, mpi: MPIEnvironment?, signals: SignalSource, load: () -> PreparedRun?
+    options: RunOptions, mpi: MPIEnvironment?, signals: SignalSource, watcher: Watcher,
+    load: () -> PreparedRun?
   ) throws(RuntimeError) -> Int32 {
     clinux_become_subreaper()
     clinux_set_timer_slack(1000)
@@ -83,14 +86,15 @@ package enum Rank {
       box.neighbour = managerBox
       managerBox?.neighbour = box
       worker = try WorkerLoop(
-        mpi: mpi, mailbox: box, poll: poll, nodeKey: neighbours[0],
+        mpi: mpi, mailbox: box, poll: poll, watcher: watcher, nodeKey: neighbours[0],
         isAgent: rank == (workersHere.first ?? 0))
       workerBox = box
     }
     let loop = RankLoop(
       manager: manager, worker: worker, boxes: [managerBox, workerBox].compactMap { $0 },
       poll: poll, signals: signals,
-      bellCount: bellCount(rank: rank, size: size, neighbours: neighbours))
+      bellCount: bellCount(rank: rank, size: size, neighbours: neighbours),
+      hasLauncher: size > 1)
     let status = try loop.run()
     if status == 2 && size > 1 { leave(2) }
     mpi?.finish()
@@ -134,11 +138,12 @@ final class RankLoop {
   private let poll: EventPoll
   private let signals: SignalSource
   private let bellCount: Int
+  private let hasLauncher: Bool
   private var idleTurns = 0
 
   init(
     manager: ManagerLoop?, worker: WorkerLoop?, boxes: [Mailbox], poll: EventPoll,
-    signals: SignalSource, bellCount: Int
+    signals: SignalSource, bellCount: Int, hasLauncher: Bool
   ) {
     self.manager = manager
     self.worker = worker
@@ -146,6 +151,7 @@ final class RankLoop {
     self.poll = poll
     self.signals = signals
     self.bellCount = bellCount
+    self.hasLauncher = hasLauncher
   }
 
   /// Turns until the roles of this rank are done; returns the manager's status, 0 for a worker.
@@ -192,10 +198,16 @@ final class RankLoop {
     }
   }
 
-  /// The launcher kills within a second: no farewells.
+  /// The launcher kills within a second of its SIGTERM, and at once when a rank has left: so every
+  /// rank stays until its neighbours, too, have had time to kill what is theirs.
   private func abandon() -> Never {
+    let signalledAt = monotonicNanoseconds()
     manager?.abandon()
     worker?.abandon()
+    if hasLauncher {
+      let left = 600_000_000 - (monotonicNanoseconds() - signalledAt)
+      if left > 0 { usleep(UInt32(left / 1000)) }
+    }
     Rank.leave(3)
   }
 

@@ -29,6 +29,13 @@ struct clinux_spawn {
 // Calls must not overlap: one thread per process spawns.
 int clinux_spawn(const struct clinux_spawn *request);
 
+// Starts the watcher of this process and returns the descriptor that it listens to: four NUL-ended
+// texts (the beginning of the environment variable that marks this rank's processes, the run's
+// directory, the rank's sandboxes, its output file), and a '!' when all is in order. When the
+// descriptor closes without the '!', the watcher kills the processes and removes the files. It is a
+// fork: to be called before MPI and any thread.
+int clinux_start_watcher(void);
+
 // This process inherits the orphans of its descendants (prctl(2), PR_SET_CHILD_SUBREAPER).
 int clinux_become_subreaper(void);
 // Wakes up to 1 us instead of 50 us late (prctl(2), PR_SET_TIMERSLACK).

@@ -33,7 +33,8 @@ final class ChildProcess {
 
 /// Starts processes. One per rank, used by the loop thread alone.
 final class ProcessLauncher {
-  private let token: String
+  /// How the variable begins that marks all processes of this rank.
+  let markPrefix: String
   private let runName: String
   private let umask: mode_t
   private let submitDirectory: Int32
@@ -48,8 +49,8 @@ final class ProcessLauncher {
   private var outputCount = 0
   private let spillPath: String
 
-  init(_ welcome: Welcome, spillPath: String) {
-    token = welcome.token
+  init(_ welcome: Welcome, rank: Int, spillPath: String) {
+    markPrefix = "VINE_MARK=\(welcome.token).\(rank)."
     runName = welcome.runName
     umask = mode_t(welcome.umask)
     self.spillPath = spillPath
@@ -246,7 +247,7 @@ final class ProcessLauncher {
 
   /// By this a stray is known to belong to an attempt.
   private func mark(of attempt: AttemptID) -> String {
-    "VINE_MARK=\(token).\(attempt.task.rawValue).\(attempt.number)"
+    "\(markPrefix)\(attempt.task.rawValue).\(attempt.number)"
   }
 
   // MARK: Strays

@@ -9,6 +9,7 @@ package final class WorkerLoop {
   private let mpi: MPIEnvironment?
   private let mailbox: Mailbox
   private let poll: EventPoll
+  private let watcher: Watcher
   private let rank: Int
   private let isAgent: Bool
   private var core = Worker()
@@ -38,10 +39,11 @@ package final class WorkerLoop {
   /// The loop is over: everything was cleaned up and said.
   package private(set) var isDone = false
 
-  /// `nodeRanks` are the worker ranks of this node, ascending.
-  package init(
-    mpi: MPIEnvironment?, mailbox: Mailbox, poll: EventPoll, nodeKey: Int, isAgent: Bool
+  init(
+    mpi: MPIEnvironment?, mailbox: Mailbox, poll: EventPoll, watcher: Watcher, nodeKey: Int,
+    isAgent: Bool
   ) throws(RuntimeError) {
+    self.watcher = watcher
     self.mpi = mpi
     self.mailbox = mailbox
     self.poll = poll
@@ -190,7 +192,12 @@ package final class WorkerLoop {
     let scratch = try ScratchDirectory.open(welcome.scratch, token: welcome.token)
     self.scratch = scratch
     room = try SandboxRoom(path: scratch.sandboxes(of: rank), cachePath: scratch.cache)
-    launcher = ProcessLauncher(welcome, spillPath: scratch.part("output-\(rank)"))
+    let launcher = ProcessLauncher(
+      welcome, rank: rank, spillPath: scratch.part("output-\(rank)"))
+    self.launcher = launcher
+    watcher.lookAfter(
+      mark: launcher.markPrefix, directory: scratch.path, sandboxes: scratch.sandboxes(of: rank),
+      output: scratch.spool(of: rank))
     spool = OutputSpool(path: scratch.spool(of: rank))
     agent = Agent(
       scratch: scratch, runName: welcome.runName, mailbox: mailbox, bulk: bulk, queue: queue)
@@ -379,6 +386,7 @@ package final class WorkerLoop {
     isDone = true
     spool = nil
     scratch?.leave(rank: rank, isAgent: isAgent)
+    watcher.dismiss()
     mailbox.send(WireWriter(.goodbye), to: 0, .manager)
   }
 
