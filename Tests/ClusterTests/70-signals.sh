@@ -112,6 +112,21 @@ test_killed_embedded_manager_leaves_nothing() {
     wait_for 10 none_left "sleep 631"
 }
 
+detached() { # HOW SIGNAL: what left its session ends all the same, and scratch is empty
+    hold="setsid sh -c '(setsid sleep 632 &); exec sleep 633' & exec sleep 631"
+    start "$1"
+    wait_for 20 test -e ran
+    kill -"$2" "$(program)"
+    wait_for 20 none_left "sleep 63[123]"
+    wait_for 20 none_left vine-mpi
+    wait_for 20 scratch_is_empty
+}
+scratch_is_empty() { [[ -z $(ls scratch/vine-mpi-*/) ]]; }
+test_detached_processes_end_with_killed_embedded() { detached 0 KILL; }
+test_detached_processes_end_with_killed_mpirun() { detached 3 KILL; }
+test_detached_processes_end_with_terminated_mpirun() { detached 3 TERM; }
+test_detached_processes_end_with_interrupted_mpirun() { detached 3 INT; }
+
 test_idle_ranks_do_not_burn_cores() {
     cat >w.json <<'END'
 {"schema": "vine-workflow/1", "tasks": [{"id": "sleeps", "command": "sleep 5"}]}
