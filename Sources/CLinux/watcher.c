@@ -19,6 +19,7 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -111,6 +112,8 @@ int clinux_start_watcher(void) {
     return -error;
   }
   if (pid == 0) {
+    // Forked twice: the watcher must be no child of the rank, which kills children it does not know.
+    if (fork() != 0) _exit(0);
     // Out of the launcher's process group, and holding none of its pipes: it waits for their end.
     setsid();
     prctl(PR_SET_NAME, "vine-watch");
@@ -123,6 +126,7 @@ int clinux_start_watcher(void) {
     watch(keep);
     _exit(0);
   }
+  while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {}
   close(ends[0]);
   return ends[1];
 }

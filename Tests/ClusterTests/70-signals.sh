@@ -117,7 +117,9 @@ detached() { # HOW SIGNAL: what left its session ends all the same, and scratch 
     start "$1"
     wait_for 20 test -e ran
     kill -"$2" "$(program)"
-    wait_for 20 none_left "sleep 63[123]"
+    wait_for 20 none_left "sleep 631"
+    wait_for 20 none_left "sleep 632"
+    wait_for 20 none_left "sleep 633"
     wait_for 20 none_left vine-mpi
     wait_for 20 scratch_is_empty
 }
