@@ -82,6 +82,14 @@ static void child_search(struct child *child) {
   errno = seen;
 }
 
+// MPI's sockets, opened when it likes and without O_CLOEXEC, must not reach the task.
+static void close_others(void) {
+#ifdef SYS_close_range
+  if (syscall(SYS_close_range, 3U, ~0U, 0U) == 0) return;
+#endif
+  for (int descriptor = 3; descriptor < 1024; descriptor++) close(descriptor);  // before Linux 5.9
+}
+
 static int child_main(void *argument) {
   struct child *child = argument;
   const struct clinux_spawn *request = child->request;
@@ -98,6 +106,7 @@ static int child_main(void *argument) {
   if (fchdir(request->directory) != 0) goto failed;
   if (dup2(request->input, 0) < 0 || dup2(request->output, 1) < 0 || dup2(request->error, 2) < 0)
     goto failed;
+  close_others();
   child_search(child);
 failed:
   child->error = errno ? errno : EIO;
@@ -164,10 +173,9 @@ int clinux_next_signal(int descriptor, int *sender) {
   return (int)info.ssi_signo;
 }
 
-int clinux_unblock_signals(uint64_t signals) {
-  sigset_t set;
-  to_set(signals, &set);
-  return -pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+int clinux_is_ignored(int number) {
+  struct sigaction action;
+  return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
 }
 
 int clinux_reap(struct clinux_exit *result) {

@@ -81,13 +81,15 @@ static void watch(int pipe_end) {
   static char text[4 * 4200];
   size_t have = 0;
   int is_dismissed = 0;
+  int ends = 0;
   for (;;) {
     char byte;
     ssize_t got = read(pipe_end, &byte, 1);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) break;
-    if (byte == '!') is_dismissed = 1;
+    if (ends == 4 && byte == '!') is_dismissed = 1;
     else if (have < sizeof text) text[have++] = byte;
+    if (byte == 0) ends++;
   }
   const char *parts[4];
   size_t start = 0;

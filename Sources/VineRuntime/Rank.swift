@@ -40,11 +40,14 @@ package enum Rank {
   ) -> Int32 {
     do throws(RuntimeError) {
       let watcher = Watcher()
+      // MPI libraries add variables of their own when they start.
+      let environment = taskEnvironment()
       let signals = try SignalSource()
       var mpi: MPIEnvironment?
       if case .ranks(let count) = Launch.detect() { mpi = try MPIEnvironment(expecting: count) }
       return try run(
-        options: options, mpi: mpi, signals: signals, watcher: watcher, load: load)
+        options: options, mpi: mpi, signals: signals, watcher: watcher,
+        environment: environment, load: load)
     } catch {
       complain("vine-mpi: \(error)")
       // Other ranks may wait for this one in MPI_Finalize for ever: leave without it.
@@ -54,7 +57,7 @@ package enum Rank {
 
   private static func run(
     options: RunOptions, mpi: MPIEnvironment?, signals: SignalSource, watcher: Watcher,
-    load: () -> PreparedRun?
+    environment: [String], load: () -> PreparedRun?
   ) throws(RuntimeError) -> Int32 {
     clinux_become_subreaper()
     clinux_set_timer_slack(1000)
@@ -74,9 +77,13 @@ package enum Rank {
       let workerCount = size - 1 + (hostsWorker ? 1 : 0)
       let directory = try RunDirectory.make(
         chosen: options.runDirectory, workflowName: prepared.name)
-      guard let workflow = prepared.workflow(directory.path) else { leave(2) }
+      guard let workflow = prepared.workflow(directory.path) else {
+        try directory.write(OutcomeFile(status: 2, epoch: 1, text: statusText(2)))
+        leave(2)
+      }
       manager = try ManagerLoop(
-        workflow, run: directory, options: options, mpi: mpi, mailbox: box, poll: poll,
+        workflow, run: directory, options: options, environment: environment, mpi: mpi,
+        mailbox: box, poll: poll,
         workerCount: workerCount)
       managerBox = box
     }
@@ -120,9 +127,9 @@ final class SignalSource {
   /// SIGURG is the doorbell of other ranks of the node: ignored by default, so that it does no
   /// harm to a stranger, and delivered all the same while it is blocked (signal(7)).
   init() throws(RuntimeError) {
-    let mask = [SIGCHLD, SIGURG, SIGTERM, SIGINT, SIGHUP, SIGUSR1].reduce(UInt64(0)) {
-      $0 | 1 << UInt64($1 - 1)
-    }
+    // What the caller has us ignore stays ignored: nohup, background jobs.
+    let asked = [SIGTERM, SIGINT, SIGHUP, SIGUSR1].filter { clinux_is_ignored($0) == 0 }
+    let mask = ([SIGCHLD, SIGURG] + asked).reduce(UInt64(0)) { $0 | 1 << UInt64($1 - 1) }
     descriptor = clinux_signal_descriptor(mask)
     if descriptor < 0 { throw RuntimeError("listen to signals", errno: -descriptor) }
     // A reader that went away is an error of write(2), not the end of the run.
@@ -202,8 +209,9 @@ final class RankLoop {
   /// rank stays until its neighbours, too, have had time to kill what is theirs.
   private func abandon() -> Never {
     let signalledAt = monotonicNanoseconds()
-    manager?.abandon()
+    // First the processes: what follows may take longer than the launcher waits.
     worker?.abandon()
+    manager?.abandon()
     if hasLauncher {
       let left = 600_000_000 - (monotonicNanoseconds() - signalledAt)
       if left > 0 { usleep(UInt32(left / 1000)) }

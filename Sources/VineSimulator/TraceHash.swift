@@ -44,6 +44,7 @@ struct TraceHash {
     case .transferEnded(let transfer, _, let error):
       mix(19, transfer.index, Int(error), at: now)
     case .committed(let file, _, let error): mix(20, file.index, Int(error), at: now)
+    case .replicaDamaged(let file): mix(21, file.index, 0, at: now)
     }
     mix(UInt64(worker.rawValue))
   }

@@ -21,7 +21,7 @@ struct clinux_spawn {
   const uint64_t *cpus;        // operating system indices as bits; NULL: not bound
   size_t cpu_words;
   mode_t umask;
-};
+};  // every other descriptor is closed: MPI's sockets are not the task's
 
 // Starts a process in a group of its own that dies with this thread. Does not copy page tables
 // (CLONE_VM | CLONE_VFORK), so its cost does not grow with the caller's heap. Returns the process
@@ -46,7 +46,8 @@ int clinux_set_timer_slack(unsigned long nanoseconds);
 int clinux_signal_descriptor(uint64_t signals);
 // The next signal that waits in such a descriptor, with its sender; 0 when there is none.
 int clinux_next_signal(int descriptor, int *sender);
-int clinux_unblock_signals(uint64_t signals);
+// Whether this process was started with `signal` ignored.
+int clinux_is_ignored(int signal);
 
 struct clinux_exit {
   pid_t pid;

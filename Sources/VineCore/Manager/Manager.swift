@@ -38,6 +38,8 @@ package struct Manager: ~Copyable {
   var isFinished = false
   var unwrittenOutputCount = 0
   var commitCount = 0
+  /// Outputs whose commit is under way; true for those that were changed before it had ended.
+  var pendingCommits: [FileID: Bool] = [:]
   /// Lanes with attempts behind their first, by when that will have run for too long.
   var watchedLanes: Heap<LaneWatch> = []
   /// Lanes whose first attempt has run for too long while there was no room elsewhere.
@@ -157,6 +159,8 @@ package struct Manager: ~Copyable {
     switch message {
     case .replicaReady(let file, let byteCount):
       onReplicaReady(file, byteCount: byteCount, from: worker)
+    case .replicaDamaged(let file):
+      onDamage(to: file, on: nodeOfWorker[worker.index])
     case .taskFinished(let attempt, let completion):
       onTaskFinished(attempt, completion, from: worker, at: now, effects: &effects)
     case .taskReturned(let attempt):
@@ -241,8 +245,8 @@ package struct Manager: ~Copyable {
     case .killed, .fitsNoNode, .inputUnavailable:
       mayRetry = false
     case _ where ending.isOwnFault:
-      tasks[task.index].failureCount += 1
-      mayRetry = tasks[task.index].failureCount <= workflow.tasks[task].retries
+      mayRetry = tasks[task.index].failureCount < workflow.tasks[task].retries
+      if mayRetry { tasks[task.index].failureCount += 1 }
     default:
       tasks[task.index].lossCount += 1
       mayRetry = tasks[task.index].lossCount <= Limits.lossRetryMax
@@ -343,7 +347,8 @@ package struct Manager: ~Copyable {
   // MARK: The end
 
   mutating func finishIfDone(effects: inout [ManagerEffect]) {
-    guard !isFinished, attempts.liveCount == 0, commitCount == 0 else { return }
+    guard !isFinished, attempts.liveCount == 0, commitCount == 0, transfers.count == 0
+    else { return }
     var left = 0
     let settled =
       progressCounts.doneCount + progressCounts.failedCount + progressCounts.cancelledCount

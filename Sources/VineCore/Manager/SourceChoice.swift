@@ -159,7 +159,7 @@ extension Manager {
 // MARK: - Damage
 
 /// ESTALE: stands for a value of which no replica is left.
-private let lostValueError: Int32 = 116
+let lostValueError: Int32 = 116
 
 extension Manager {
   /// A task changed the replica of `file` on `node`: it is discarded as soon as nobody uses it, and
@@ -167,6 +167,7 @@ extension Manager {
   mutating func onDamage(to file: FileID, on node: NodeID) {
     guard let replica = replicas.find(file, on: node), replicas[replica].isUsable else { return }
     replicas[replica].isDamaged = true
+    if pendingCommits[file] != nil { pendingCommits[file] = true }
     demands[file]?.usableCount -= 1
     wake(file)
   }

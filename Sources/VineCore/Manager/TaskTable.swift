@@ -43,7 +43,7 @@ struct TaskRow {
   /// Its row in `AttemptTable` while staging or sent.
   var slot: UInt32 = .max
   /// Tries begun so far.
-  var attemptCount: UInt16 = 0
+  var attemptCount: UInt32 = 0
   /// Tries that were the task's own failures.
   var failureCount: UInt16 = 0
   /// Tries that were lost without its fault.

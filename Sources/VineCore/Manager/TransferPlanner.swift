@@ -182,6 +182,7 @@ extension Manager {
       }
       replicas[replica].pinCount += 1
       commitCount += 1
+      pendingCommits[output.file] = false
       effects.append(
         .send(.commit(output.file, attempt: attempt.number), to: nodes[node].agent))
     }
@@ -200,7 +201,15 @@ extension Manager {
   ) {
     let node = nodeOfWorker[worker.index]
     guard let replica = replicas.find(file, on: node) else { return }
+    if pendingCommits[file] == true {
+      // What was written may be what a consumer made of it: nobody is to take it for the output.
+      pendingCommits[file] = nil
+      unpin(replica, effects: &effects)
+      outputNotWritten(file, error: lostValueError, effects: &effects)
+      return
+    }
     if error == 0 {
+      pendingCommits[file] = nil
       let producer = workflow.files[file].producer
       effects.append(
         .publish(file, attempt: UInt32(tasks[producer.index].attemptCount)))
@@ -214,6 +223,7 @@ extension Manager {
       effects.append(.send(.commit(file, attempt: attempt), to: worker))
       return
     }
+    pendingCommits[file] = nil
     unpin(replica, effects: &effects)
     outputNotWritten(file, error: error, effects: &effects)
   }

@@ -87,6 +87,8 @@ package enum ManagerMessage: Hashable, Sendable {
 package enum WorkerMessage: Hashable, Sendable {
   /// An output lies in the node's cache.
   case replicaReady(FileID, byteCount: Int64)
+  /// A task changed this node's replica in place; comes before the finish of that attempt.
+  case replicaDamaged(FileID)
   case taskFinished(AttemptID, Completion)
   /// Answers `takeBack`: it had not begun.
   case taskReturned(AttemptID)

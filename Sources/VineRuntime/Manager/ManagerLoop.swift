@@ -16,7 +16,7 @@ package final class ManagerLoop {
   private let startedAt = monotonicNanoseconds()
   private let token: String
   private let environment: [String]
-  private let queue: BlockingQueue<Published>
+  private let queue: BlockingQueue<Published?>
   private var core: Manager
   private var directory = WorkerDirectory()
   private let workerCount: Int
@@ -36,8 +36,6 @@ package final class ManagerLoop {
   private var nextStopCheck: Int64 = 0
   private var nextHeartbeat: Int64 = 0
   private var progress: ProgressLine
-  /// Set when the run cannot go on: the exit status it ends with.
-  private var fatalStatus: Int32?
   /// The exit status, once everything is over.
   package private(set) var exitStatus: Int32?
 
@@ -49,7 +47,8 @@ package final class ManagerLoop {
 
   /// Opens the run's files and waits for `workerCount` workers.
   init(
-    _ workflow: consuming Workflow, run: RunDirectory, options: RunOptions, mpi: MPIEnvironment?,
+    _ workflow: consuming Workflow, run: RunDirectory, options: RunOptions,
+    environment: [String], mpi: MPIEnvironment?,
     mailbox: Mailbox, poll: EventPoll, workerCount: Int
   ) throws(RuntimeError) {
     self.mpi = mpi
@@ -63,7 +62,7 @@ package final class ManagerLoop {
     queue = try BlockingQueue(threadCount: 2)
     poll.add(queue.descriptor, token: PollToken.managerHelpers)
     token = try unpredictableName()
-    environment = taskEnvironment()
+    self.environment = environment
     progress = ProgressLine(isLive: options.hasLiveProgress, isQuiet: options.isQuiet)
     core = Manager(workflow)
     if !options.isQuiet { tell("vine-mpi: run directory \(run.path)") }
@@ -97,6 +96,7 @@ package final class ManagerLoop {
     }
     if let rank = wireFailure { refuseBuild(of: rank) }
     for published in queue.drain() {
+      guard let published else { continue }
       events.append(.published(published.file, error: published.error))
       count += 1
     }
@@ -156,6 +156,11 @@ package final class ManagerLoop {
     var reader = WireReader(frame)
     guard let kind = FrameKind(rawValue: try reader.take()) else { throw WireError() }
     if let message = try reader.takeWorkerMessage(kind) {
+      if case .taskFinished(let attempt, let completion) = message,
+        completion.ending != .succeeded
+      {
+        failedNodes[attempt.task] = directory[worker]?.registration.hostName
+      }
       events.append(.received(onManagersClock(message, of: worker), from: worker))
       return
     }
@@ -172,7 +177,7 @@ package final class ManagerLoop {
     case .leaving: onLeaving(worker, try reader.takeTotals())
     case .goodbye:
       goodbyeCount += 1
-      if goodbyeCount == workerCount { try? finish() }
+      if goodbyeCount == workerCount { finishOrComplain() }
     default: throw WireError()
     }
   }
@@ -194,6 +199,8 @@ package final class ManagerLoop {
     }
     if !isSameBoot { ping(worker) }
     welcome(worker, isReachable: isReachable)
+    // A rank that was slow to start may find everything done.
+    if hasOrderedLeaving { mailbox.send(WireWriter(.leave), to: worker.index, .worker) }
     if directory.workers.count == workerCount { events.append(.registrationClosed) }
   }
 
@@ -304,10 +311,27 @@ package final class ManagerLoop {
       notes[attempt.task] = nil
     case .taskFailed(let attempt, let ending): showFailure(of: attempt, ending)
     case .outputNotWritten(let file, let error):
-      let text = "\(core.workflow.locationText(file)): \(errorText(error))"
+      let path = core.workflow.locationText(file)
+      let reason =
+        error == ESTALE
+        ? "another task changed it before it was written; that task must declare it with "
+          + "\"copy\": true" : errorText(error)
+      let text = "\(path): \(reason)"
+      removeTemporary(of: file)
       unwritten.append(text)
       progress.interrupt()
       complain("vine-mpi: cannot write output \(text)")
+    }
+  }
+
+  /// What was written of an output that will not be published.
+  private func removeTemporary(of file: FileID) {
+    let attempt = UInt32(core.attemptCount(of: core.workflow.files[file].producer))
+    let temporary = temporaryPath(
+      of: core.workflow.locationText(file), runName: run.name, attempt: attempt)
+    queue.submit {
+      FileTree.remove(temporary)
+      return nil
     }
   }
 
@@ -354,7 +378,7 @@ package final class ManagerLoop {
   /// The run is refused: nothing more happens.
   private func refuse(_ text: String) {
     complain("vine-mpi: \(text)")
-    fatalStatus = 2
+    try? run.write(OutcomeFile(status: 2, epoch: 1, text: statusText(2)))
     exitStatus = 2
   }
 
@@ -380,10 +404,18 @@ package final class ManagerLoop {
     mailbox.send(frame, to: worker.index, .worker)
   }
 
+  private func finishOrComplain() {
+    do throws(RuntimeError) { try finish() } catch {
+      complain("vine-mpi: \(error)")
+      exitStatus = max(outcome?.exitStatus ?? 1, 1)
+    }
+  }
+
   private func finish() throws(RuntimeError) {
     guard let outcome else { return }
     let status = outcome.exitStatus
-    try recorder.close(status: status, workflow: core.workflow)
+    try recorder.close(status: status)
+    try recorder.writeDigests(of: core.workflow)
     let summary = summary(of: outcome)
     try run.write(summary)
     try run.write(OutcomeFile(status: status, epoch: 1, text: statusText(status)))
@@ -421,7 +453,7 @@ package final class ManagerLoop {
   /// No time is left: say what is known and go.
   package func abandon() {
     complain("vine-mpi: stopped by a signal; the run is in \(run.path)")
-    try? recorder.close(status: 3, workflow: core.workflow)
+    try? recorder.close(status: 3)
     try? run.write(OutcomeFile(status: 3, epoch: 1, text: statusText(3)))
   }
 }

@@ -27,6 +27,11 @@ final class RunRecorder {
       trace = -1
     }
     digestsPath = options.digestsPath
+    if let path = digestsPath {
+      // Written at the end, but a path that cannot be written is said now.
+      _ = try OwnedDescriptor.open(
+        path, O_WRONLY | O_CREAT, mode: 0o644, to: "write the digests")
+    }
     journal.append(.sessionOpen) { frame in
       frame.put(UInt64(time(nil)))
       frame.put(BuildIdentity.text)
@@ -94,17 +99,16 @@ final class RunRecorder {
     if error != 0 { throw RuntimeError("write the trace", errno: error) }
   }
 
-  func close(status: Int32, workflow: borrowing Workflow) throws(RuntimeError) {
+  /// Ends journal and trace.
+  func close(status: Int32) throws(RuntimeError) {
     journal.append(.sessionClose) { frame in frame.put(status) }
     try journal.flush()
     try flushTrace()
-    if let digestsPath { try writeDigests(to: digestsPath, workflow) }
   }
 
-  /// A row for each file of the workflow whose content is known.
-  private func writeDigests(
-    to path: String, _ workflow: borrowing Workflow
-  ) throws(RuntimeError) {
+  /// A row for each file of the workflow whose content is known, if digests were asked for.
+  func writeDigests(of workflow: borrowing Workflow) throws(RuntimeError) {
+    guard let path = digestsPath else { return }
     var text = "# file\tbytes\tsha256\n"
     for file in workflow.files.ids where !workflow.files[file].isInternal {
       guard let row = digests[file] ?? sourceDigest(of: file, in: workflow) else { continue }

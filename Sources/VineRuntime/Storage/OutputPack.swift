@@ -46,7 +46,7 @@ final class OutputSpool {
   /// Writes everything to `pack` from `offset` on.
   func bringHome(to pack: String, at offset: Int64) -> Int32 {
     if byteCount == 0 { return 0 }
-    let to = clinux_open_at(AT_FDCWD, pack, O_WRONLY | O_CREAT, 0o644)
+    let to = clinux_open_at(AT_FDCWD, pack, O_WRONLY | O_CREAT, 0o600)
     if to < 0 { return -to }
     defer { close(to) }
     lseek(to, off_t(offset), SEEK_SET)

@@ -69,7 +69,10 @@ struct RunDirectory {
     let path: String
     if let chosen {
       path = absolutePath(chosen)
+      let isNew = access(path, F_OK) != 0
       let error = FileTree.makeDirectories(path)
+      // A directory that was there keeps its mode: it may be anybody's.
+      if isNew { chmod(path, 0o700) }
       if error != 0 { throw RuntimeError("make run directory", path, errno: error) }
     } else {
       path = try makeNumbered(in: absolutePath("vine-runs"), workflowName: workflowName)
@@ -79,7 +82,6 @@ struct RunDirectory {
         "use run directory", path,
         detail: "it holds an earlier run; choose another one with --run-dir")
     }
-    chmod(path, 0o700)
     if mkdir("\(path)/journal", 0o700) != 0 {
       throw RuntimeError("make", "\(path)/journal", errno: errno)
     }

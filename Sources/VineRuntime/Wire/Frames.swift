@@ -10,7 +10,7 @@ enum FrameKind: UInt8 {
   case heartbeat
   // Worker to manager.
   case registration = 32, replicaReady, taskFinished, taskReturned, transferEnded, committed
-  case note, hashed, leaving, goodbye, pong
+  case note, hashed, leaving, goodbye, pong, replicaDamaged
   // Worker to worker.
   case readRequest = 64, readGranted, readRefused
 }
@@ -289,6 +289,9 @@ extension WireWriter {
       self.init(.replicaReady)
       put(file.rawValue)
       put(byteCount)
+    case .replicaDamaged(let file):
+      self.init(.replicaDamaged)
+      put(file.rawValue)
     case .taskFinished(let attempt, let completion):
       self.init(.taskFinished)
       put(attempt)
@@ -452,6 +455,7 @@ extension WireReader {
   mutating func takeWorkerMessage(_ kind: FrameKind) throws(WireError) -> WorkerMessage? {
     switch kind {
     case .replicaReady: .replicaReady(try takeFile(), byteCount: try take())
+    case .replicaDamaged: .replicaDamaged(try takeFile())
     case .taskFinished: .taskFinished(try takeAttempt(), try takeCompletion())
     case .taskReturned: .taskReturned(try takeAttempt())
     case .transferEnded:

@@ -27,8 +27,15 @@ final class ChildProcess {
     self.error = error
   }
 
-  /// Signals the whole group.
-  func signal(_ number: Int32) { kill(-processID, number) }
+  /// Signals the whole group, and the main process itself, which may have left its group.
+  func signal(_ number: Int32) {
+    kill(-processID, number)
+    kill(processID, number)
+  }
+
+  /// Signals what is left of the group once the main process was reaped: its number may stand for
+  /// a stranger by now, that of its group cannot while a member lives.
+  func signalGroup(_ number: Int32) { kill(-processID, number) }
 }
 
 /// Starts processes. One per rank, used by the loop thread alone.
@@ -70,12 +77,15 @@ final class ProcessLauncher {
 
   /// Starts the command of `order`; `watch` registers the read ends of its pipes.
   func start(_ order: AttemptOrder, in sandbox: Sandbox?) throws(SandboxProblem) -> ChildProcess {
-    let (output, outputEnd) = try makePipe()
-    let (error, errorEnd) = try makePipe()
-    defer {
-      close(outputEnd)
-      close(errorEnd)
+    if sandbox == nil && submitDirectory < 0 {
+      throw SandboxProblem(
+        ending: .sandboxFailed(-submitDirectory),
+        reason: "cannot open the submit directory on this node: \(errorText(-submitDirectory))")
     }
+    let (output, outputEnd) = try makePipe()
+    defer { close(outputEnd) }
+    let (error, errorEnd) = try makePipe()
+    defer { close(errorEnd) }
     let start = monotonicNanoseconds()
     let result = spawn(
       order, directory: sandbox?.descriptor ?? submitDirectory, sandboxPath: sandbox?.path,
@@ -252,18 +262,18 @@ final class ProcessLauncher {
 
   // MARK: Strays
 
-  /// Kills children of this process that are no attempt's main process: orphans that came to us as
-  /// subreaper. Those of living attempts are left alone.
+  /// Kills orphans that came to this process as subreaper: those that carry the mark of an attempt
+  /// that is over, and, when no attempt lives here, those without any mark (a task may clear its
+  /// environment).
   func killStrays(besides children: [Int32: ChildProcess]) {
     let found = childIDs()
     if found.count == children.count { return }
-    let marks = Set(children.values.map { mark(of: $0.order.attempt) })
+    let living = Set(children.values.map { mark(of: $0.order.attempt) })
     for processID in found where children[processID] == nil {
       let environment = (try? readFile("/proc/\(processID)/environ")) ?? []
-      let isLiving = environment.split(separator: 0).contains {
-        marks.contains(String(decoding: $0, as: UTF8.self))
-      }
-      if !isLiving { kill(processID, SIGKILL) }
+      let own = environment.split(separator: 0).lazy
+        .map { String(decoding: $0, as: UTF8.self) }.first { $0.hasPrefix(markPrefix) }
+      if own.map({ !living.contains($0) }) ?? children.isEmpty { kill(processID, SIGKILL) }
     }
   }
 

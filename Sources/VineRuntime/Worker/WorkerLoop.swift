@@ -36,6 +36,7 @@ package final class WorkerLoop {
   private var lastLook = monotonicNanoseconds()
   private var isOutputPlaced = false
   private var hasAnnouncedLeaving = false
+  private var leavingSince: Int64?
   /// The loop is over: everything was cleaned up and said.
   package private(set) var isDone = false
 
@@ -108,7 +109,8 @@ package final class WorkerLoop {
   /// two looks: while the whole job was stopped, nobody was silent.
   private func listenForManager() {
     let now = monotonicNanoseconds()
-    silenceNanoseconds += min(now - lastLook, 1_000_000_000)
+    // Before its welcome the manager may still be reading the description.
+    if welcome != nil { silenceNanoseconds += min(now - lastLook, 1_000_000_000) }
     lastLook = now
   }
 
@@ -287,18 +289,24 @@ package final class WorkerLoop {
   /// Reaps all children that ended.
   package func onChildSignal() {
     var exit = clinux_exit()
+    var hasStrayEnded = false
     while clinux_reap(&exit) == 1 {
       let end = monotonicNanoseconds()
-      guard let child = children.removeValue(forKey: exit.pid) else { continue }
+      guard let child = children.removeValue(forKey: exit.pid) else {
+        hasStrayEnded = true
+        continue
+      }
       childOfTask[child.order.attempt.task] = nil
       onExit(of: child, exit, end: end)
     }
+    // The children of a stray come to us when it ends.
+    if hasStrayEnded { launcher?.killStrays(besides: children) }
     runEvents()
   }
 
   private func onExit(of child: ChildProcess, _ exit: clinux_exit, end: Int64) {
     // What the main process left behind must not outlive the attempt, nor touch its sandbox.
-    child.signal(SIGKILL)
+    child.signalGroup(SIGKILL)
     launcher?.killStrays(besides: children)
     for capture in [child.output, child.error] {
       _ = capture.drain(with: buffer, roundsMax: 1024)
@@ -326,6 +334,7 @@ package final class WorkerLoop {
     if let sandbox = child.sandbox, let room {
       if let changed = room.changedInput(in: sandbox, of: order) {
         ending = .changedInput(UInt32(changed))
+        mailbox.send(WireWriter(.replicaDamaged(order.inputs[changed].file)), to: 0, .manager)
         reason =
           "the task changed its input \(order.inputs[changed].name), which it shares with other "
           + "tasks; declare it with \"copy\": true to get one of its own"
@@ -376,6 +385,7 @@ package final class WorkerLoop {
       return
     }
     if !hasAnnouncedLeaving {
+      if hasStrays() { return }
       hasAnnouncedLeaving = true
       var totals = agent?.finalTotals ?? WorkerTotals()
       totals.outputByteCount = spool?.byteCount ?? 0
@@ -388,6 +398,16 @@ package final class WorkerLoop {
     scratch?.leave(rank: rank, isAgent: isAgent)
     watcher.dismiss()
     mailbox.send(WireWriter(.goodbye), to: 0, .manager)
+  }
+
+  /// Whether processes of ended attempts are still dying; after five seconds nobody waits for them.
+  private func hasStrays() -> Bool {
+    guard let launcher, launcher.hasChildren else { return false }
+    let now = monotonicNanoseconds()
+    let since = leavingSince ?? now
+    leavingSince = since
+    launcher.killStrays(besides: children)
+    return now - since < 5_000_000_000
   }
 
   private func bringOutputHome(at offset: Int64) {

@@ -263,4 +263,23 @@ import VineCore
         .report(.taskFailed(AttemptID(task(2), 1), .inputUnavailable(file(0), 116)))))
     #expect(run.outcome?.failedCount == 2)
   }
+
+  @Test func anOutputChangedBeforeItsCommitEndedIsNotPublished() {
+    let run = ManagerFixture {
+      let output = $0.file()
+      $0.task(writes: [output])
+      $0.task(reads: [output])
+    }
+    run.turn()
+    run.turn(run.ready(file(0)), run.finished(task(0)))
+    #expect(run.orders(.commit(file(0), attempt: 1)) == [0])
+    run.turn(
+      .received(.replicaDamaged(file(0)), from: WorkerID(index: 0)),
+      run.finished(task(1), 1, .changedInput(0)))
+    run.turn(
+      .received(.committed(file(0), byteCount: 10, error: 0), from: WorkerID(index: 0)))
+    #expect(!run.effects.contains(.publish(file(0), attempt: 1)))
+    #expect(run.effects.contains(.report(.outputNotWritten(file(0), 116))))
+    #expect(run.outcome?.exitStatus == 1)
+  }
 }
