@@ -122,6 +122,67 @@ test_daemons_3_ranks() {
     daemons 3
 }
 
+test_detached_families_end_with_their_task() {
+    cat >w.json <<'END'
+{"schema": "vine-workflow/1", "tasks": [
+  {"id": "leaves", "command": "setsid sh -c 'sleep 641 & sleep 642; true' & sleep 0.3"}]}
+END
+    for how in 0 3; do
+        vine "$how" 0 w.json --run-dir "run-$how"
+        for number in 641 642; do wait_for 3 none_left "sleep $number"; done
+    done
+}
+
+test_an_orphan_without_mark_belongs_to_the_living() {
+    # Another task's end must not cost this one the process that it waits for.
+    cat >w.json <<'END'
+{"schema": "vine-workflow/1", "files": {"o": {"path": "o"}}, "tasks": [
+  {"id": "waits", "outputs": ["o"],
+   "command": "( env -i /bin/sh -c 'sleep 1; echo ok > o' & ) ; sleep 2"},
+  {"id": "short", "command": "sleep 0.4"}]}
+END
+    vine 0 0 w.json
+    assert_file o ok
+}
+
+test_timeout_reaches_a_process_that_left_its_group() {
+    command -v python3 >/dev/null || skip "no python3"
+    cat >w.json <<'END'
+{"schema": "vine-workflow/1", "tasks": [{"id": "away", "timeout": 1, "argv":
+  ["python3", "-c", "import os,time; os.setpgid(0, os.getpgid(os.getppid())); time.sleep(643)"]}]}
+END
+    vine 0 1 w.json
+    assert_says "time limit"
+}
+
+test_many_retries() {
+    cat >w.json <<'END'
+{"schema": "vine-workflow/1", "tasks": [{"id": "never", "argv": ["false"], "retries": 300}]}
+END
+    vine 0 1 w.json
+}
+
+test_digests_that_cannot_be_written() {
+    cat >w.json <<'END'
+{"schema": "vine-workflow/1", "tasks": [{"id": "t", "argv": ["true"]}]}
+END
+    vine 0 2 w.json --digests no/such/directory/d
+    assert_says "no/such/directory/d"
+}
+
+test_tasks_inherit_no_descriptors() {
+    cat >w.json <<'END'
+{"schema": "vine-workflow/1", "files": {"o": {"path": "o"}}, "tasks": [
+  {"id": "t", "command": "ls /proc/$$/fd | tr '\\n' ' ' > o", "outputs": ["o"]}]}
+END
+    for how in 0 3; do
+        vine "$how" 0 w.json --run-dir "run-$how"
+        # The shell's own redirection may be open besides.
+        assert_equal "0 1 2" "$(cut -c1-5 o)" descriptors
+        [[ $(wc -w <o) -le 4 ]] || fail "a task has $(cat o)"
+    done
+}
+
 test_command_not_found() {
     cat >w.json <<'END'
 {"schema": "vine-workflow/1", "files": {"x": {"path": "x"}}, "tasks": [

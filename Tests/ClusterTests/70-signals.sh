@@ -112,6 +112,18 @@ test_killed_embedded_manager_leaves_nothing() {
     wait_for 10 none_left "sleep 631"
 }
 
+test_nohup_is_honoured() {
+    cat >w.json <<'END'
+{"schema": "vine-workflow/1", "tasks": [{"id": "t", "command": "touch here; sleep 2"}]}
+END
+    sed -i "s#touch here#touch $work/here#" w.json
+    mkdir -p scratch
+    (trap '' HUP; exec "$VINE_MPI" w.json --run-dir run --scratch "$work/scratch") >said 2>&1 &
+    wait_for 20 test -e here
+    kill -HUP $!
+    wait $! || fail "status $?"
+}
+
 detached() { # HOW SIGNAL: what left its session ends all the same, and scratch is empty
     hold="setsid sh -c '(setsid sleep 632 &); exec sleep 633' & exec sleep 631"
     start "$1"
