@@ -55,10 +55,32 @@ package enum TopologyDiscovery {
     return cores
   }
 
+  /// Where the memory limits of this process's cgroup and of those above it are (cgroups(7)): batch
+  /// systems put a job some levels down.
+  private static func memoryLimitFiles() -> [String] {
+    var files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+    let text = (try? readFile("/proc/self/cgroup")) ?? []
+    for line in String(decoding: text, as: UTF8.self).split(separator: "\n") {
+      let fields = line.split(separator: ":", maxSplits: 2, omittingEmptySubsequences: false)
+      guard fields.count == 3 else { continue }
+      let isUnified = fields[0] == "0" && fields[1].isEmpty
+      guard isUnified || fields[1].split(separator: ",").contains("memory") else { continue }
+      var path = ""
+      for part in fields[2].split(separator: "/") {
+        path += "/\(part)"
+        files.append(
+          isUnified
+            ? "/sys/fs/cgroup\(path)/memory.max"
+            : "/sys/fs/cgroup/memory\(path)/memory.limit_in_bytes")
+      }
+    }
+    return files
+  }
+
   /// Physical memory, or the cgroup's limit where that is less; in MB of 2^20 bytes.
   private static func memoryMB() -> UInt32 {
     var bytes = UInt64(max(sysconf(Int32(_SC_PHYS_PAGES)), 0)) * UInt64(max(getpagesize(), 0))
-    for path in ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"] {
+    for path in memoryLimitFiles() {
       guard let text = try? readFile(path) else { continue }
       let digits = String(decoding: text.prefix { $0 >= 48 && $0 <= 57 }, as: UTF8.self)
       if let limit = UInt64(digits), limit > 0 { bytes = min(bytes, limit) }
