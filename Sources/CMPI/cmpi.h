@@ -75,6 +75,11 @@ static inline void cmpi_abandon(cmpi_request *request) {
   MPI_Cancel(&request->handle);
   MPI_Request_free(&request->handle);
 }
+// Takes back a posted receive before MPI_Finalize, which wants none left (MPI 3.1 section 8.7).
+static inline void cmpi_withdraw(cmpi_request *request) {
+  MPI_Cancel(&request->handle);
+  MPI_Wait(&request->handle, MPI_STATUS_IGNORE);
+}
 static inline int cmpi_tag_max(cmpi_comm comm) {
   void *value = NULL;
   int flag = 0;

@@ -104,6 +104,8 @@ package enum Rank {
       hasLauncher: size > 1)
     let status = try loop.run()
     if status == 2 && size > 1 { leave(2) }
+    managerBox?.close()
+    workerBox?.close()
     mpi?.finish()
     return status
   }

@@ -84,5 +84,6 @@ package func mpiLibraryVersion() -> String {
   cmpi_library_version(&text)
   let bytes = text.prefix { $0 != 0 && $0 != 10 }.map { UInt8(bitPattern: $0) }
   let line = String(decoding: bytes, as: UTF8.self)
-  return line.split(separator: ",").first.map(String.init) ?? line
+  let first = line.split(separator: ",").first.map(String.init) ?? line
+  return first.replacing("\t", with: " ")
 }

@@ -187,6 +187,14 @@ package final class Mailbox {
     }
   }
 
+  /// Takes all receives back. Nothing can be received any more.
+  package func close() {
+    for index in rings.indices {
+      for row in rings[index].rows.indices { cmpi_withdraw(&rings[index].rows[row].request) }
+    }
+    rings = []
+  }
+
   // MARK: Receiving
 
   /// Calls `deliver` with each frame that has come; returns their number. A frame lives as long as
