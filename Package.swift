@@ -16,7 +16,6 @@ let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let heap = Target.Dependency.product(name: "HeapModule", package: "swift-collections")
 let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
-let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 
 let package = Package(
   name: "vine-mpi",
@@ -28,7 +27,6 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
-    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
   ],
   targets: [
     .systemLibrary(
@@ -41,7 +39,7 @@ let package = Package(
       name: "VineFormats", dependencies: ["VineCore", "VineReplayContent"], swiftSettings: strict),
     .target(
       name: "VineRuntime",
-      dependencies: ["VineCore", "CMPI", "CHwloc", "CLinux", crypto, deque, logging],
+      dependencies: ["VineCore", "CMPI", "CHwloc", "CLinux", crypto],
       swiftSettings: strict),
     .target(name: "VineSimulator", dependencies: ["VineCore", heap], swiftSettings: strict),
     .executableTarget(

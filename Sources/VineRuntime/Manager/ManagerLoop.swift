@@ -193,8 +193,11 @@ package final class ManagerLoop {
       worker, registration, addNode: { core.addNode($0, agent: worker) },
       addExecutor: { core.addExecutor($0, on: $1) })
     let isSameBoot = registration.bootID == bootID()
-    let isReachable = isSameBoot && registration.processNamespace == processNamespace()
-    if isReachable && worker.index != mpi?.rank ?? 0 {
+    // A worker hosted here needs no bell: its messages are handed over within the process.
+    let isReachable =
+      isSameBoot && registration.processNamespace == processNamespace()
+      && worker.index != mpi?.rank ?? 0
+    if isReachable {
       mailbox.doorbells[worker.index] = registration.processID
     }
     if !isSameBoot { ping(worker) }

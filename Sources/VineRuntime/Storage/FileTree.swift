@@ -70,22 +70,26 @@ enum FileTree {
   static func copyFile(
     _ source: String, to target: String, isSynced: Bool = false
   ) -> (byteCount: Int64, error: Int32) {
-    let from = clinux_open_at(AT_FDCWD, source, O_RDONLY, 0)
+    // O_NONBLOCK: opening a FIFO would wait for its writer.
+    let from = clinux_open_at(AT_FDCWD, source, O_RDONLY | O_NONBLOCK, 0)
     if from < 0 { return (0, -from) }
     defer { close(from) }
     var info = stat()
     if fstat(from, &info) != 0 { return (0, errno) }
     if info.st_mode & S_IFMT == S_IFDIR { return (0, EISDIR) }
+    if info.st_mode & S_IFMT != S_IFREG { return (0, ENOTSUP) }
     let to = clinux_open_at(
       AT_FDCWD, target, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, info.st_mode & 0o777 | 0o200)
     if to < 0 { return (0, -to) }
     var copied: Int64 = 0
     var error: Int32 = 0
-    copied = clinux_copy(from, to, Int64(info.st_size))
+    // Files of /proc and the like say that they are empty: those are read to their end.
+    copied = clinux_copy(from, to, info.st_size == 0 ? Int64.max : Int64(info.st_size))
     if copied < 0 { error = Int32(-copied) }
     var after = stat()
     if error == 0 && fstat(from, &after) != 0 { error = errno }
-    if error == 0 && (copied != Int64(info.st_size) || !isUnchanged(info, after)) { error = EBUSY }
+    let isWhole = info.st_size == 0 || copied == Int64(info.st_size)
+    if error == 0 && !(isWhole && isUnchanged(info, after)) { error = EBUSY }
     if error == 0 && isSynced && fsync(to) != 0 { error = errno }
     if close(to) != 0 && error == 0 { error = errno }
     if error != 0 { unlink(target) }

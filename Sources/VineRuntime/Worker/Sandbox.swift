@@ -47,7 +47,8 @@ final class SandboxRoom {
       }
       for output in order.outputs { try makeParents(of: output.name, in: sandbox) }
     } catch {
-      recycle(sandbox, order)
+      // Whatever is wrong with it, the next attempt gets another.
+      discard(sandbox)
       throw error
     }
     return sandbox
@@ -91,20 +92,21 @@ final class SandboxRoom {
     if input.isDirectory { return FileTree.signature(of: "\(cachePath)/\(name)") }
     var info = stat()
     guard fstatat(cache, name, &info, AT_SYMLINK_NOFOLLOW) == 0 else { return 0 }
-    return UInt64(bitPattern: Int64(info.st_size)) &* 0x9E37_79B9_7F4A_7C15
+    return UInt64(info.st_mode) << 40
+      ^ UInt64(bitPattern: Int64(info.st_size)) &* 0x9E37_79B9_7F4A_7C15
       ^ UInt64(bitPattern: Int64(info.st_mtim.tv_sec)) &* 0xC2B2_AE3D_27D4_EB4F
       ^ UInt64(bitPattern: Int64(info.st_mtim.tv_nsec))
   }
 
-  /// The first input that is not as it was, by its place; its replica is gone then.
-  func changedInput(in sandbox: Sandbox, of order: AttemptOrder) -> Int? {
-    var changed: Int?
+  /// The inputs that are not as they were, by their places; their replicas are gone then.
+  func changedInputs(in sandbox: Sandbox, of order: AttemptOrder) -> [Int] {
+    var changed: [Int] = []
     for (index, input) in order.inputs.enumerated()
     where !input.isCopy && index < sandbox.signatures.count {
       let name = cacheName(input.file)
       if signature(of: input, name: name) == sandbox.signatures[index] { continue }
       FileTree.remove("\(cachePath)/\(name)")
-      changed = changed ?? index
+      changed.append(index)
     }
     return changed
   }
@@ -125,32 +127,92 @@ final class SandboxRoom {
     for (index, output) in order.outputs.enumerated() {
       sizes.append(try measure(output, UInt32(index), in: sandbox))
     }
-    for output in order.outputs {
-      let name = cacheName(output.file)
-      if renameat(sandbox.descriptor, output.name, cache, name) == 0 { continue }
-      var error = errno
-      if error == EISDIR || error == ENOTEMPTY || error == EEXIST || error == ENOTDIR {
-        // An earlier value of another kind.
-        FileTree.remove("\(cachePath)/\(name)")
-        error = renameat(sandbox.descriptor, output.name, cache, name) == 0 ? 0 : errno
-      }
+    for (index, output) in order.outputs.enumerated() {
+      let place = try locate(output, UInt32(index), in: sandbox)
+      defer { place.close() }
+      let error = keep(output, at: place)
       if error != 0 { throw problem(error, "cannot keep output \(output.name)") }
     }
     return sizes
   }
 
+  /// Moves one output into the cache.
+  private func keep(_ output: FileOrder, at place: Place) -> Int32 {
+    let name = cacheName(output.file)
+    var info = stat()
+    guard fstatat(place.parent, place.name, &info, AT_SYMLINK_NOFOLLOW) == 0 else { return errno }
+    if info.st_mode & S_IFMT == S_IFREG && info.st_nlink > 1 {
+      // A further name of an input or of another output: two files of the workflow must not share
+      // their bytes, or changing one changes both.
+      let part = "\(name)-part"
+      let error = copy(place, to: part)
+      if error != 0 { return error }
+      return renameat(cache, part, cache, name) == 0 ? 0 : errno
+    }
+    if renameat(place.parent, place.name, cache, name) == 0 { return 0 }
+    let error = errno
+    guard error == EISDIR || error == ENOTEMPTY || error == EEXIST || error == ENOTDIR
+    else { return error }
+    // An earlier value of another kind.
+    FileTree.remove("\(cachePath)/\(name)")
+    return renameat(place.parent, place.name, cache, name) == 0 ? 0 : errno
+  }
+
+  private func copy(_ place: Place, to part: String) -> Int32 {
+    let target = "\(cachePath)/\(part)"
+    FileTree.remove(target)
+    // The directory is open, so this path leads to it whatever stands in the sandbox.
+    return FileTree.copyFile("/proc/self/fd/\(place.parent)/\(place.name)", to: target).error
+  }
+
+  /// Where an output lies: its directory, opened without following a link, and its last name. A
+  /// task may have put a link in the place of a directory; what that leads to is not ours.
+  private struct Place {
+    let parent: Int32
+    let name: String
+    let isOwned: Bool
+    func close() { if isOwned { Glibc.close(parent) } }
+  }
+
+  private func locate(
+    _ output: FileOrder, _ index: UInt32, in sandbox: Sandbox
+  ) throws(SandboxProblem) -> Place {
+    let parts = output.name.split(separator: "/").map(String.init)
+    var parent = sandbox.descriptor
+    for part in parts.dropLast() {
+      let next = clinux_open_at(parent, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0)
+      if parent != sandbox.descriptor { Glibc.close(parent) }
+      if next >= 0 {
+        parent = next
+        continue
+      }
+      if next == -ENOENT { throw missing(output, index) }
+      throw SandboxProblem(
+        ending: .wrongOutputKind(index),
+        reason: "the directory \(part) of output \(output.name) is a link or no directory")
+    }
+    return Place(
+      parent: parent, name: parts.last ?? output.name, isOwned: parent != sandbox.descriptor)
+  }
+
+  private func missing(_ output: FileOrder, _ index: UInt32) -> SandboxProblem {
+    SandboxProblem(
+      ending: .missingOutput(index),
+      reason: "missing output \(output.name): the command succeeded without writing it")
+  }
+
   private func measure(
     _ output: FileOrder, _ index: UInt32, in sandbox: Sandbox
   ) throws(SandboxProblem) -> Int64 {
+    let place = try locate(output, index, in: sandbox)
+    defer { place.close() }
     var info = stat()
-    if fstatat(sandbox.descriptor, output.name, &info, AT_SYMLINK_NOFOLLOW) != 0 {
-      throw SandboxProblem(
-        ending: .missingOutput(index),
-        reason: "missing output \(output.name): the command succeeded without writing it")
+    if fstatat(place.parent, place.name, &info, AT_SYMLINK_NOFOLLOW) != 0 {
+      throw missing(output, index)
     }
     let kind = info.st_mode & S_IFMT
     if output.isDirectory && kind == S_IFDIR {
-      return TreeArchive.byteCount(of: "\(sandbox.path)/\(output.name)")
+      return TreeArchive.byteCount(of: "/proc/self/fd/\(place.parent)/\(place.name)")
     }
     if !output.isDirectory && kind == S_IFREG { return Int64(info.st_size) }
     let found =
@@ -168,16 +230,31 @@ final class SandboxRoom {
 
   /// Empties a sandbox and keeps its directory for the next attempt.
   func recycle(_ sandbox: Sandbox, _ order: AttemptOrder) {
-    for input in order.inputs where !input.isDirectory {
+    // Only names in the sandbox itself: a directory in between may be a link by now.
+    for input in order.inputs where !input.isDirectory && !input.name.contains("/") {
       unlinkat(sandbox.descriptor, input.name, 0)
     }
-    if clinux_is_empty(sandbox.descriptor) == 1 {
+    if fchmod(sandbox.descriptor, 0o700) == 0, isInPlace(sandbox),
+      clinux_is_empty(sandbox.descriptor) == 1
+    {
       unused.append(
         Sandbox(number: sandbox.number, descriptor: sandbox.descriptor, path: sandbox.path))
       return
     }
+    discard(sandbox)
+  }
+
+  private func discard(_ sandbox: Sandbox) {
     close(sandbox.descriptor)
     FileTree.remove(sandbox.path)
+  }
+
+  /// Whether the sandbox's path still leads to it: a task may have moved its own directory.
+  private func isInPlace(_ sandbox: Sandbox) -> Bool {
+    var here = stat()
+    var there = stat()
+    return fstat(sandbox.descriptor, &here) == 0 && lstat(sandbox.path, &there) == 0
+      && here.st_ino == there.st_ino && here.st_dev == there.st_dev
   }
 }
 

@@ -332,9 +332,12 @@ package final class WorkerLoop {
     var ending = Ending.succeeded
     var reason = ""
     if let sandbox = child.sandbox, let room {
-      if let changed = room.changedInput(in: sandbox, of: order) {
+      let changed = room.changedInputs(in: sandbox, of: order)
+      for place in changed {
+        mailbox.send(WireWriter(.replicaDamaged(order.inputs[place].file)), to: 0, .manager)
+      }
+      if let changed = changed.first {
         ending = .changedInput(UInt32(changed))
-        mailbox.send(WireWriter(.replicaDamaged(order.inputs[changed].file)), to: 0, .manager)
         reason =
           "the task changed its input \(order.inputs[changed].name), which it shares with other "
           + "tasks; declare it with \"copy\": true to get one of its own"
