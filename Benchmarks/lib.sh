@@ -13,6 +13,9 @@ absent() {
     say "$benchmark: $1 left out: $2"
 }
 
+# note TEXT: a line above the table.
+note() { grep -qsxF "$1" "$work/notes" || echo "$1" >>"$work/notes"; }
+
 # failed CONTENDER: the last measurement went wrong.
 failed() {
     say "$benchmark: $1 failed (status $status); the end of its output:"
@@ -23,6 +26,34 @@ failed() {
 say() { printf 'benchmarks: %s\n' "$*" >&2; }
 has() { command -v "$1" >/dev/null; }
 calculate() { awk "BEGIN { printf \"%.6f\", $1 }"; }
+
+# Linux may divide the processors among sessions (autogroup), and on a machine that
+# others use, a contender of several sessions then gets more than one of a single
+# session. Inside a group of control group version 1 it divides among processes, so
+# where there is none yet and one can be made, everything runs in one.
+join_group() {
+    local base=/sys/fs/cgroup/cpu
+    group='' group_state="sessions share alike: rates depend on the load"
+    if [[ $(cat /proc/sys/kernel/sched_autogroup_enabled 2>/dev/null) != 1 ]] ||
+        ! grep -q ':cpu:/$' /proc/self/cgroup; then
+        group_state="no autogroups"
+    elif mkdir "$base/vine-$VINE_BENCH_MARK" 2>/dev/null; then
+        group=$base/vine-$VINE_BENCH_MARK
+        echo $$ >"$group/cgroup.procs"
+        # shellcheck disable=SC2034  # for run
+        group_state="all contenders in one control group"
+    fi
+}
+leave_group() {
+    local _
+    [[ -n $group ]] || return 0
+    echo $$ >"${group%/*}/cgroup.procs"
+    for _ in {1..30}; do
+        rmdir "$group" 2>/dev/null && return
+        sleep 0.1
+    done
+    say "cannot remove $group"
+}
 
 # in_turn FUNCTION CONTENDER...: calls FUNCTION for each, in even rounds backwards,
 # so that a drift of the machine's load favours nobody.

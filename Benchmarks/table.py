@@ -77,8 +77,10 @@ def main():
 
     about = [
         f"{facts['cores']} cores, Linux {facts['linux']}, {facts['mpi']}, vine-mpi {facts['version']}",
-        f"medians of {facts['rounds']} interleaved rounds; load average before a benchmark: {facts['load']}",
+        f"medians of {facts['rounds']} interleaved rounds; load average before a benchmark: {facts['load']}; "
+        f"{facts['group']}",
     ]
+    about += [row[0] for row in rows_of(f"{directory}/notes")]
     widths = [max(len(row[i]) for row in [header] + table) for i in range(len(header))]
     print("\n".join(about))
     for row in [header] + table:
