@@ -49,7 +49,7 @@ leave_group() {
     [[ -n $group ]] || return 0
     echo $$ >"${group%/*}/cgroup.procs"
     for _ in {1..30}; do
-        rmdir "$group" 2>/dev/null && return
+        rmdir "$group" 2>/dev/null && return 0
         sleep 0.1
     done
     say "cannot remove $group"
