@@ -149,6 +149,7 @@ final class RankLoop {
   private let bellCount: Int
   private let hasLauncher: Bool
   private var idleTurns = 0
+  private var mayBeReady = true
 
   init(
     manager: ManagerLoop?, worker: WorkerLoop?, boxes: [Mailbox], poll: EventPoll,
@@ -166,8 +167,10 @@ final class RankLoop {
   /// Turns until the roles of this rank are done; returns the manager's status, 0 for a worker.
   func run() throws(RuntimeError) -> Int32 {
     while true {
-      var isBusy = takeReady() > 0
-      if let worker, try worker.turn() { isBusy = true }
+      // After a sleep that nothing ended there is nothing to take.
+      var isBusy = mayBeReady && takeReady() > 0
+      mayBeReady = true
+      if let worker, try worker.turn(isSparing: idleTurns > 16) { isBusy = true }
       if manager == nil, worker?.hasLostManager ?? false {
         complain("vine-mpi: \(hostName()): nothing heard of the manager; leaving")
         abandon()
@@ -230,7 +233,7 @@ final class RankLoop {
     var limit = sleepLimit()
     if let due = worker?.nanosecondsToDeadline() { limit = min(limit, due) }
     if let due = manager?.nanosecondsToDeadline() { limit = min(limit, due) }
-    if limit > 0 { poll.wait(nanoseconds: limit) }
+    if limit > 0 { mayBeReady = poll.wait(nanoseconds: limit) }
   }
 
   private func sleepLimit() -> Int64 {

@@ -290,7 +290,7 @@ test_small_disk() {
  "tasks": [
   {"id": "writes", "command": "head -c 20000000 /dev/zero > full", "outputs": ["full"]},
   {"id": "reads", "command": "cat big > /dev/null", "inputs": ["big"]},
-  {"id": "good", "command": "echo x > x", "outputs": ["x"]}]}
+  {"id": "good", "retries": 20, "command": "sleep 0.2; echo x > x", "outputs": ["x"]}]}
 END
     mkdir small
     local status=0

@@ -38,7 +38,8 @@ package final class EventPoll {
 
   /// Sleeps until something is ready, `nanoseconds` at most. ppoll(2) on the epoll descriptor has
   /// the resolution that epoll_wait(2) lacks, on kernels without epoll_pwait2 too.
-  package func wait(nanoseconds: Int64) {
-    _ = clinux_wait_readable(descriptor, nanoseconds)
+  /// Returns whether something is, or may be.
+  package func wait(nanoseconds: Int64) -> Bool {
+    clinux_wait_readable(descriptor, nanoseconds) != 0
   }
 }

@@ -136,5 +136,6 @@ package func absolutePath(_ path: String) -> String {
   guard getcwd(&buffer, Int(PATH_MAX)) != nil else { return path }
   let here = String(
     decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  if path == "." { return here }
   return here == "/" ? "/\(path)" : "\(here)/\(path)"
 }

@@ -71,9 +71,9 @@ package final class WorkerLoop {
   // MARK: Turns
 
   /// One round; returns whether anything happened.
-  package func turn() throws(RuntimeError) -> Bool {
+  package func turn(isSparing: Bool) throws(RuntimeError) -> Bool {
     var wireFailure = false
-    var count = try mailbox.poll { rank, frame in
+    var count = try mailbox.poll(isSparing: isSparing) { rank, frame in
       do throws(WireError) { try receive(frame, from: rank) } catch { wireFailure = true }
     }
     if wireFailure { throw RuntimeError("understand a message of the manager") }
