@@ -249,6 +249,43 @@ int64_t clinux_copy(int from, int to, int64_t count) {
   return done;
 }
 
+static int open_directory(int parent, const char *name) {
+  int descriptor = openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (descriptor >= 0) return descriptor;
+  int error = errno;
+  struct stat info;
+  // A link is ENOTDIR, too; the caller wants to tell it from a file.
+  if (error == ENOTDIR && fstatat(parent, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(info.st_mode))
+    error = ELOOP;
+  return -error;
+}
+
+int clinux_open_parent(int directory, const char *path, int is_made, const char **last) {
+  int at = fcntl(directory, F_DUPFD_CLOEXEC, 0);
+  if (at < 0) return -errno;
+  for (;;) {
+    const char *slash = strchr(path, '/');
+    if (!slash) break;
+    char name[NAME_MAX + 1];
+    size_t length = (size_t)(slash - path);
+    int next = length > NAME_MAX ? -ENAMETOOLONG : -EINVAL;
+    if (length > 0 && length <= NAME_MAX) {
+      memcpy(name, path, length);
+      name[length] = 0;
+      if (strcmp(name, "..") != 0) {
+        if (is_made) mkdirat(at, name, 0777);
+        next = open_directory(at, name);
+      }
+    }
+    close(at);
+    if (next < 0) return next;
+    at = next;
+    path = slash + 1;
+  }
+  *last = path;
+  return at;
+}
+
 int clinux_is_empty(int descriptor) {
   char buffer[512];
   if (lseek(descriptor, 0, SEEK_SET) < 0) return -errno;

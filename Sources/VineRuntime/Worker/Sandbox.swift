@@ -21,6 +21,44 @@ struct Sandbox {
   var signatures: [UInt64] = []
 }
 
+/// A name in a directory that no symbolic link led to, so that nothing a task makes in its sandbox
+/// turns what is done to the name onto a file elsewhere.
+private final class Place {
+  let parent: Int32
+  let name: String
+
+  private init(parent: Int32, name: String) {
+    self.parent = parent
+    self.name = name
+  }
+
+  /// The place of the relative `path` below `directory`, with the directories on its way made if
+  /// `isMade`; else an errno, ELOOP for a symbolic link on the way.
+  static func find(
+    _ path: String, below directory: Int32, isMade: Bool = false
+  ) -> Result<Place, Errno> {
+    path.withCString { text in
+      var last: UnsafePointer<CChar>?
+      let parent = clinux_open_parent(directory, text, isMade ? 1 : 0, &last)
+      guard parent >= 0, let last else { return .failure(Errno(code: -parent)) }
+      return .success(Place(parent: parent, name: String(cString: last)))
+    }
+  }
+
+  /// A path to it that does not pass through the sandbox again.
+  var path: String { "/proc/self/fd/\(parent)/\(name)" }
+
+  func status(_ info: inout stat) -> Int32 {
+    fstatat(parent, name, &info, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno
+  }
+
+  deinit { close(parent) }
+}
+
+private struct Errno: Error {
+  let code: Int32
+}
+
 /// The sandboxes of one rank.
 final class SandboxRoom {
   private let path: String
@@ -45,7 +83,7 @@ final class SandboxRoom {
       for input in order.inputs {
         sandbox.signatures.append(try link(input, into: sandbox))
       }
-      for output in order.outputs { try makeParents(of: output.name, in: sandbox) }
+      for output in order.outputs { _ = try makePlace(of: output.name, in: sandbox) }
     } catch {
       recycle(sandbox, order)
       throw error
@@ -71,17 +109,16 @@ final class SandboxRoom {
   private func link(
     _ input: FileOrder, into sandbox: Sandbox
   ) throws(SandboxProblem) -> UInt64 {
-    try makeParents(of: input.name, in: sandbox)
+    let place = try makePlace(of: input.name, in: sandbox)
     let name = cacheName(input.file)
-    let target = "\(sandbox.path)/\(input.name)"
     var error: Int32 = 0
     if input.isDirectory {
       error =
-        FileTree.copyTree("\(cachePath)/\(name)", to: target, linksFiles: !input.isCopy).error
-    } else if input.isCopy || linkat(cache, name, sandbox.descriptor, input.name, 0) != 0 {
+        FileTree.copyTree("\(cachePath)/\(name)", to: place.path, linksFiles: !input.isCopy).error
+    } else if input.isCopy || linkat(cache, name, place.parent, place.name, 0) != 0 {
       // EMLINK: a file system allows a file only so many names (65,000 on ext4).
       error = input.isCopy || errno == EMLINK ? 0 : errno
-      if error == 0 { error = FileTree.copyFile("\(cachePath)/\(name)", to: target).error }
+      if error == 0 { error = FileTree.copyFile("\(cachePath)/\(name)", to: place.path).error }
     }
     if error != 0 { throw problem(error, "cannot put input \(input.name) into the sandbox") }
     return input.isCopy ? 0 : signature(of: input, name: name)
@@ -109,10 +146,11 @@ final class SandboxRoom {
     return changed
   }
 
-  private func makeParents(of name: String, in sandbox: Sandbox) throws(SandboxProblem) {
-    guard let slash = name.lastIndex(of: "/") else { return }
-    let error = FileTree.makeDirectories("\(sandbox.path)/\(name[..<slash])")
-    if error != 0 { throw problem(error, "cannot make the directory of \(name)") }
+  private func makePlace(of name: String, in sandbox: Sandbox) throws(SandboxProblem) -> Place {
+    switch Place.find(name, below: sandbox.descriptor, isMade: true) {
+    case .success(let place): return place
+    case .failure(let error): throw problem(error.code, "cannot make the directory of \(name)")
+    }
   }
 
   // MARK: Outputs
@@ -125,32 +163,55 @@ final class SandboxRoom {
     for (index, output) in order.outputs.enumerated() {
       sizes.append(try measure(output, UInt32(index), in: sandbox))
     }
-    for output in order.outputs {
-      let name = cacheName(output.file)
-      if renameat(sandbox.descriptor, output.name, cache, name) == 0 { continue }
-      var error = errno
-      if error == EISDIR || error == ENOTEMPTY || error == EEXIST || error == ENOTDIR {
-        // An earlier value of another kind.
-        FileTree.remove("\(cachePath)/\(name)")
-        error = renameat(sandbox.descriptor, output.name, cache, name) == 0 ? 0 : errno
-      }
+    for (index, output) in order.outputs.enumerated() {
+      let place = try find(output, UInt32(index), in: sandbox)
+      let error = keep(place, as: cacheName(output.file))
       if error != 0 { throw problem(error, "cannot keep output \(output.name)") }
     }
     return sizes
   }
 
+  /// Gives an output its name in the cache.
+  private func keep(_ place: Place, as name: String) -> Int32 {
+    if renameat(place.parent, place.name, cache, name) == 0 { return 0 }
+    let error = errno
+    guard error == EISDIR || error == ENOTEMPTY || error == EEXIST || error == ENOTDIR
+    else { return error }
+    // An earlier value of another kind.
+    FileTree.remove("\(cachePath)/\(name)")
+    return renameat(place.parent, place.name, cache, name) == 0 ? 0 : errno
+  }
+
+  private func find(
+    _ output: FileOrder, _ index: UInt32, in sandbox: Sandbox
+  ) throws(SandboxProblem) -> Place {
+    switch Place.find(output.name, below: sandbox.descriptor) {
+    case .success(let place): return place
+    case .failure(let error):
+      if error.code == ELOOP {
+        throw SandboxProblem(
+          ending: .wrongOutputKind(index),
+          reason: "output \(output.name) lies behind a symbolic link, but a directory was expected")
+      }
+      throw missing(output, index)
+    }
+  }
+
+  private func missing(_ output: FileOrder, _ index: UInt32) -> SandboxProblem {
+    SandboxProblem(
+      ending: .missingOutput(index),
+      reason: "missing output \(output.name): the command succeeded without writing it")
+  }
+
   private func measure(
     _ output: FileOrder, _ index: UInt32, in sandbox: Sandbox
   ) throws(SandboxProblem) -> Int64 {
+    let place = try find(output, index, in: sandbox)
     var info = stat()
-    if fstatat(sandbox.descriptor, output.name, &info, AT_SYMLINK_NOFOLLOW) != 0 {
-      throw SandboxProblem(
-        ending: .missingOutput(index),
-        reason: "missing output \(output.name): the command succeeded without writing it")
-    }
+    if place.status(&info) != 0 { throw missing(output, index) }
     let kind = info.st_mode & S_IFMT
     if output.isDirectory && kind == S_IFDIR {
-      return TreeArchive.byteCount(of: "\(sandbox.path)/\(output.name)")
+      return TreeArchive.byteCount(of: place.path)
     }
     if !output.isDirectory && kind == S_IFREG { return Int64(info.st_size) }
     let found =
@@ -168,7 +229,8 @@ final class SandboxRoom {
 
   /// Empties a sandbox and keeps its directory for the next attempt.
   func recycle(_ sandbox: Sandbox, _ order: AttemptOrder) {
-    for input in order.inputs where !input.isDirectory {
+    // Names in directories are left to the removal below: a task may have put a link in their way.
+    for input in order.inputs where !input.isDirectory && !input.name.contains("/") {
       unlinkat(sandbox.descriptor, input.name, 0)
     }
     if clinux_is_empty(sandbox.descriptor) == 1 {

@@ -1,0 +1,98 @@
+// Sandboxes that tasks have treated badly.
+
+import Glibc
+import Testing
+import VineCore
+
+@testable import VineRuntime
+
+/// A cache and a room of sandboxes in a directory of their own.
+private struct Fixture {
+  let directory: TemporaryDirectory
+  let room: SandboxRoom
+
+  init() throws {
+    directory = try TemporaryDirectory()
+    mkdir("\(directory.path)/cache", 0o700)
+    mkdir("\(directory.path)/victim", 0o700)
+    room = try SandboxRoom(
+      path: "\(directory.path)/room", cachePath: "\(directory.path)/cache")
+  }
+
+  /// An order with inputs f0, f1, ... and outputs f10, f11, ...
+  func order(
+    _ inputs: [String] = [], outputs: [String] = [], isDirectory: Bool = false
+  ) -> AttemptOrder {
+    func files(_ names: [String], from start: UInt32) -> [FileOrder] {
+      names.enumerated().map {
+        FileOrder(
+          file: FileID(rawValue: start + UInt32($0.offset)), name: $0.element, isCopy: false,
+          isDirectory: isDirectory)
+      }
+    }
+    return AttemptOrder(
+      attempt: AttemptID(TaskID(rawValue: 0), 1), allocation: AllocationID(rawValue: 0),
+      timeoutMilliseconds: 0, taskName: "t", commandKind: .shell, command: [], environment: [],
+      usesSandbox: true, coreCount: 1, memoryMB: 0, processingUnits: [],
+      inputs: files(inputs, from: 0), outputs: files(outputs, from: 10))
+  }
+
+  func exists(_ name: String) -> Bool { access("\(directory.path)/\(name)", F_OK) == 0 }
+
+  func inode(_ path: String) -> UInt {
+    var info = stat()
+    return lstat(path, &info) == 0 ? UInt(info.st_ino) : 0
+  }
+}
+
+struct SandboxTests {
+  @Test func aLinkInAnInputsWayLeadsNoRemovalOutside() throws {
+    let fixture = try Fixture()
+    try fixture.directory.write("input", to: "cache/f0")
+    try fixture.directory.write("keep", to: "victim/in.txt")
+    let order = fixture.order(["data/in.txt"])
+    let sandbox = try fixture.room.make(for: order)
+    #expect(FileTree.remove("\(sandbox.path)/data") == 0)
+    symlink("\(fixture.directory.path)/victim", "\(sandbox.path)/data")
+    fixture.room.recycle(sandbox, order)
+    #expect(try fixture.directory.read("victim/in.txt") == "keep")
+    #expect(try fixture.directory.read("cache/f0") == "input")
+  }
+
+  @Test func aLinkInAnOutputsWayLeadsNoOutputIn() throws {
+    let fixture = try Fixture()
+    try fixture.directory.write("keep", to: "victim/out.txt")
+    let order = fixture.order(outputs: ["data/out.txt"])
+    let sandbox = try fixture.room.make(for: order)
+    #expect(FileTree.remove("\(sandbox.path)/data") == 0)
+    symlink("\(fixture.directory.path)/victim", "\(sandbox.path)/data")
+    let problem = #expect(throws: SandboxProblem.self) {
+      try fixture.room.collect(order, from: sandbox)
+    }
+    #expect(problem?.ending == .wrongOutputKind(0))
+    #expect(try fixture.directory.read("victim/out.txt") == "keep")
+    #expect(!fixture.exists("cache/f10"))
+  }
+
+  @Test func anOutputWhoseDirectoryIsGoneIsMissing() throws {
+    let fixture = try Fixture()
+    let order = fixture.order(outputs: ["data/out.txt"])
+    let sandbox = try fixture.room.make(for: order)
+    #expect(FileTree.remove("\(sandbox.path)/data") == 0)
+    let problem = #expect(throws: SandboxProblem.self) {
+      try fixture.room.collect(order, from: sandbox)
+    }
+    #expect(problem?.ending == .missingOutput(0))
+  }
+
+  @Test func outputsInDirectoriesAreMovedIntoTheCache() throws {
+    let fixture = try Fixture()
+    let order = fixture.order(outputs: ["a/b/out", "top"])
+    let sandbox = try fixture.room.make(for: order)
+    try fixture.directory.write("deep", to: "room/1/a/b/out")
+    try fixture.directory.write("flat!", to: "room/1/top")
+    #expect(try fixture.room.collect(order, from: sandbox) == [4, 5])
+    #expect(try fixture.directory.read("cache/f10") == "deep")
+    #expect(try fixture.directory.read("cache/f11") == "flat!")
+  }
+}
