@@ -142,6 +142,16 @@ enum FileTree {
     }
   }
 
+  /// Whether a file below the directory `path` has more than one name.
+  static func hasSharedFiles(_ path: String) -> Bool {
+    entries(of: path).entries.contains { entry in
+      let inner = "\(path)/\(entry.name)"
+      if entry.isDirectory { return hasSharedFiles(inner) }
+      var info = stat()
+      return lstat(inner, &info) == 0 && info.st_mode & S_IFMT == S_IFREG && info.st_nlink > 1
+    }
+  }
+
   static func syncDirectory(_ path: String) -> Int32 {
     let descriptor = clinux_open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0)
     if descriptor < 0 { return -descriptor }

@@ -171,15 +171,36 @@ final class SandboxRoom {
     return sizes
   }
 
-  /// Gives an output its name in the cache.
+  /// Gives an output its name in the cache. A file with another name, be it an input's replica or
+  /// a second output, is copied: two replicas must not be one file.
   private func keep(_ place: Place, as name: String) -> Int32 {
-    if renameat(place.parent, place.name, cache, name) == 0 { return 0 }
+    var info = stat()
+    var error = place.status(&info)
+    if error != 0 { return error }
+    let isDirectory = info.st_mode & S_IFMT == S_IFDIR
+    if isDirectory ? !FileTree.hasSharedFiles(place.path) : info.st_nlink == 1 {
+      return move(place.parent, place.name, to: name)
+    }
+    let part = "\(name)-part"
+    let partPath = "\(cachePath)/\(part)"
+    FileTree.remove(partPath)
+    error =
+      isDirectory
+      ? FileTree.copyTree(place.path, to: partPath).error
+      : FileTree.copyFile(place.path, to: partPath).error
+    if error == 0 { error = move(cache, part, to: name) }
+    if error != 0 { FileTree.remove(partPath) }
+    return error
+  }
+
+  private func move(_ parent: Int32, _ from: String, to name: String) -> Int32 {
+    if renameat(parent, from, cache, name) == 0 { return 0 }
     let error = errno
     guard error == EISDIR || error == ENOTEMPTY || error == EEXIST || error == ENOTDIR
     else { return error }
     // An earlier value of another kind.
     FileTree.remove("\(cachePath)/\(name)")
-    return renameat(place.parent, place.name, cache, name) == 0 ? 0 : errno
+    return renameat(parent, from, cache, name) == 0 ? 0 : errno
   }
 
   private func find(

@@ -95,4 +95,41 @@ struct SandboxTests {
     #expect(try fixture.directory.read("cache/f10") == "deep")
     #expect(try fixture.directory.read("cache/f11") == "flat!")
   }
+
+  @Test func anOutputThatIsItsInputBecomesAFileOfItsOwn() throws {
+    let fixture = try Fixture()
+    try fixture.directory.write("input", to: "cache/f0")
+    let order = fixture.order(["in"], outputs: ["moved"])
+    let sandbox = try fixture.room.make(for: order)
+    rename("\(sandbox.path)/in", "\(sandbox.path)/moved")
+    #expect(try fixture.room.collect(order, from: sandbox) == [5])
+    let cache = "\(fixture.directory.path)/cache"
+    #expect(try fixture.directory.read("cache/f10") == "input")
+    #expect(fixture.inode("\(cache)/f0") != fixture.inode("\(cache)/f10"))
+  }
+
+  @Test func outputsThatAreOneFileBecomeTwo() throws {
+    let fixture = try Fixture()
+    let order = fixture.order(outputs: ["one", "two"])
+    let sandbox = try fixture.room.make(for: order)
+    try fixture.directory.write("same", to: "room/1/one")
+    link("\(sandbox.path)/one", "\(sandbox.path)/two")
+    #expect(try fixture.room.collect(order, from: sandbox) == [4, 4])
+    let cache = "\(fixture.directory.path)/cache"
+    #expect(try fixture.directory.read("cache/f11") == "same")
+    #expect(fixture.inode("\(cache)/f10") != fixture.inode("\(cache)/f11"))
+  }
+
+  @Test func aTreeWithFilesOfItsInputIsCopied() throws {
+    let fixture = try Fixture()
+    #expect(FileTree.makeDirectories("\(fixture.directory.path)/cache/f0/d") == 0)
+    try fixture.directory.write("input", to: "cache/f0/d/x")
+    let order = fixture.order(["in"], outputs: ["out"], isDirectory: true)
+    let sandbox = try fixture.room.make(for: order)
+    rename("\(sandbox.path)/in", "\(sandbox.path)/out")
+    _ = try fixture.room.collect(order, from: sandbox)
+    let cache = "\(fixture.directory.path)/cache"
+    #expect(try fixture.directory.read("cache/f10/d/x") == "input")
+    #expect(fixture.inode("\(cache)/f0/d/x") != fixture.inode("\(cache)/f10/d/x"))
+  }
 }
