@@ -159,18 +159,23 @@ enum FileTree {
     return fsync(descriptor) == 0 ? 0 : errno
   }
 
-  /// Stands for the state of a file or of all files below a directory: changes when one of them
-  /// does.
+  /// Stands for the state of a file or of all files below a directory: changes when the size, time
+  /// or permission of one of them does.
   static func signature(of path: String) -> UInt64 {
     var info = stat()
     guard lstat(path, &info) == 0 else { return 0 }
-    var sum = UInt64(bitPattern: Int64(info.st_size)) &* 0x9E37_79B9_7F4A_7C15
-    sum ^= UInt64(bitPattern: Int64(info.st_mtim.tv_sec)) &* 0xC2B2_AE3D_27D4_EB4F
-    sum ^= UInt64(bitPattern: Int64(info.st_mtim.tv_nsec)) &* 0x1656_67B1_9E37_79F9
+    var sum = signature(of: info)
     guard info.st_mode & S_IFMT == S_IFDIR else { return sum }
     for entry in entries(of: path).entries {
       sum = sum &* 31 &+ signature(of: "\(path)/\(entry.name)")
     }
     return sum
+  }
+
+  static func signature(of info: stat) -> UInt64 {
+    UInt64(bitPattern: Int64(info.st_size)) &* 0x9E37_79B9_7F4A_7C15
+      ^ UInt64(bitPattern: Int64(info.st_mtim.tv_sec)) &* 0xC2B2_AE3D_27D4_EB4F
+      ^ UInt64(bitPattern: Int64(info.st_mtim.tv_nsec)) &* 0x1656_67B1_9E37_79F9
+      ^ UInt64(info.st_mode) &* 0xD6E8_FEB8_6659_FD93
   }
 }

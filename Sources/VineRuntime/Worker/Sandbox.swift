@@ -128,20 +128,23 @@ final class SandboxRoom {
     if input.isDirectory { return FileTree.signature(of: "\(cachePath)/\(name)") }
     var info = stat()
     guard fstatat(cache, name, &info, AT_SYMLINK_NOFOLLOW) == 0 else { return 0 }
-    return UInt64(bitPattern: Int64(info.st_size)) &* 0x9E37_79B9_7F4A_7C15
-      ^ UInt64(bitPattern: Int64(info.st_mtim.tv_sec)) &* 0xC2B2_AE3D_27D4_EB4F
-      ^ UInt64(bitPattern: Int64(info.st_mtim.tv_nsec))
+    return FileTree.signature(of: info)
   }
 
-  /// The first input that is not as it was, by its place; its replica is gone then.
+  /// The first input that is not as it was, by its place; all such replicas are gone then.
   func changedInput(in sandbox: Sandbox, of order: AttemptOrder) -> Int? {
-    var changed: Int?
+    changedInputs(in: sandbox, of: order).first
+  }
+
+  /// The inputs that are not as they were, by their places; their replicas are gone then.
+  func changedInputs(in sandbox: Sandbox, of order: AttemptOrder) -> [Int] {
+    var changed: [Int] = []
     for (index, input) in order.inputs.enumerated()
     where !input.isCopy && index < sandbox.signatures.count {
       let name = cacheName(input.file)
       if signature(of: input, name: name) == sandbox.signatures[index] { continue }
       FileTree.remove("\(cachePath)/\(name)")
-      changed = changed ?? index
+      changed.append(index)
     }
     return changed
   }

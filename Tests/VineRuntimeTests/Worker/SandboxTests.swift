@@ -132,4 +132,17 @@ struct SandboxTests {
     #expect(try fixture.directory.read("cache/f10/d/x") == "input")
     #expect(fixture.inode("\(cache)/f0/d/x") != fixture.inode("\(cache)/f10/d/x"))
   }
+
+  @Test func takingPermissionsFromAnInputChangesIt() throws {
+    let fixture = try Fixture()
+    for name in ["f0", "f1", "f2"] { try fixture.directory.write("input", to: "cache/\(name)") }
+    let order = fixture.order(["a", "b", "c"])
+    let sandbox = try fixture.room.make(for: order)
+    #expect(fixture.room.changedInputs(in: sandbox, of: order) == [])
+    chmod("\(sandbox.path)/b", 0)
+    chmod("\(sandbox.path)/c", 0o755)
+    #expect(fixture.room.changedInputs(in: sandbox, of: order) == [1, 2])
+    #expect(fixture.exists("cache/f0"))
+    #expect(!fixture.exists("cache/f1") && !fixture.exists("cache/f2"))
+  }
 }
