@@ -78,17 +78,33 @@ final class SandboxRoom {
   /// A sandbox with the inputs of `order` in it.
   func make(for order: AttemptOrder) throws(SandboxProblem) -> Sandbox {
     var sandbox: Sandbox
-    if let known = unused.popLast() { sandbox = known } else { sandbox = try makeDirectory() }
+    if let known = takeUnused() { sandbox = known } else { sandbox = try makeDirectory() }
     do throws(SandboxProblem) {
       for input in order.inputs {
         sandbox.signatures.append(try link(input, into: sandbox))
       }
       for output in order.outputs { _ = try makePlace(of: output.name, in: sandbox) }
     } catch {
-      recycle(sandbox, order)
+      drop(sandbox)
       throw error
     }
     return sandbox
+  }
+
+  private func takeUnused() -> Sandbox? {
+    while let known = unused.popLast() {
+      if isInPlace(known) { return known }
+      drop(known)
+    }
+    return nil
+  }
+
+  /// Whether the path still leads to the directory: tasks see it and may rename it.
+  private func isInPlace(_ sandbox: Sandbox) -> Bool {
+    var held = stat()
+    var found = stat()
+    return fstat(sandbox.descriptor, &held) == 0 && lstat(sandbox.path, &found) == 0
+      && held.st_dev == found.st_dev && held.st_ino == found.st_ino
   }
 
   private func makeDirectory() throws(SandboxProblem) -> Sandbox {
@@ -253,15 +269,22 @@ final class SandboxRoom {
 
   /// Empties a sandbox and keeps its directory for the next attempt.
   func recycle(_ sandbox: Sandbox, _ order: AttemptOrder) {
+    // The task may have locked the next one out.
+    fchmod(sandbox.descriptor, 0o700)
     // Names in directories are left to the removal below: a task may have put a link in their way.
     for input in order.inputs where !input.isDirectory && !input.name.contains("/") {
       unlinkat(sandbox.descriptor, input.name, 0)
     }
-    if clinux_is_empty(sandbox.descriptor) == 1 {
+    if clinux_is_empty(sandbox.descriptor) == 1 && isInPlace(sandbox) {
       unused.append(
         Sandbox(number: sandbox.number, descriptor: sandbox.descriptor, path: sandbox.path))
-      return
+    } else {
+      drop(sandbox)
     }
+  }
+
+  /// Removes a sandbox for good.
+  private func drop(_ sandbox: Sandbox) {
     close(sandbox.descriptor)
     FileTree.remove(sandbox.path)
   }

@@ -145,4 +145,36 @@ struct SandboxTests {
     #expect(fixture.exists("cache/f0"))
     #expect(!fixture.exists("cache/f1") && !fixture.exists("cache/f2"))
   }
+
+  @Test func aSandboxUsedAgainIsOpenToItsOwner() throws {
+    let fixture = try Fixture()
+    let order = fixture.order()
+    let sandbox = try fixture.room.make(for: order)
+    chmod(sandbox.path, 0o500)
+    fixture.room.recycle(sandbox, order)
+    let next = try fixture.room.make(for: order)
+    #expect(next.path == sandbox.path)
+    var info = stat()
+    #expect(lstat(next.path, &info) == 0 && info.st_mode & 0o777 == 0o700)
+  }
+
+  @Test func aSandboxThatWasMovedIsNotUsedAgain() throws {
+    let fixture = try Fixture()
+    let order = fixture.order()
+    let sandbox = try fixture.room.make(for: order)
+    rename(sandbox.path, "\(fixture.directory.path)/elsewhere")
+    symlink("\(fixture.directory.path)/victim", sandbox.path)
+    fixture.room.recycle(sandbox, order)
+    #expect(try fixture.room.make(for: order).path != sandbox.path)
+    #expect(fixture.exists("victim"))
+  }
+
+  @Test func aSandboxThatCannotBeFilledIsDropped() throws {
+    let fixture = try Fixture()
+    try fixture.directory.write("input", to: "cache/f0")
+    let order = fixture.order(["here", "absent"])
+    #expect(throws: SandboxProblem.self) { try fixture.room.make(for: order) }
+    #expect(!fixture.exists("room/1"))
+    #expect(try fixture.room.make(for: fixture.order()).path.hasSuffix("/2"))
+  }
 }
