@@ -66,30 +66,45 @@ enum FileTree {
   }
 
   /// Copies one regular file with its mode to a path that does not exist; `isSynced` makes it
-  /// durable. Fails with EBUSY when the source changes meanwhile.
+  /// durable. Fails with EBUSY when the source changes meanwhile, with EISDIR or ENOTSUP when it is
+  /// not a regular file.
   static func copyFile(
     _ source: String, to target: String, isSynced: Bool = false
   ) -> (byteCount: Int64, error: Int32) {
-    let from = clinux_open_at(AT_FDCWD, source, O_RDONLY, 0)
+    var info = stat()
+    let from = openRegularFile(source, &info)
     if from < 0 { return (0, -from) }
     defer { close(from) }
-    var info = stat()
-    if fstat(from, &info) != 0 { return (0, errno) }
-    if info.st_mode & S_IFMT == S_IFDIR { return (0, EISDIR) }
     let to = clinux_open_at(
       AT_FDCWD, target, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, info.st_mode & 0o777 | 0o200)
     if to < 0 { return (0, -to) }
-    var copied: Int64 = 0
-    var error: Int32 = 0
-    copied = clinux_copy(from, to, Int64(info.st_size))
-    if copied < 0 { error = Int32(-copied) }
+    // Files that a kernel makes up while they are read (proc) have a size of 0.
+    let size = info.st_size == 0 ? Int64.max : Int64(info.st_size)
+    let copied = clinux_copy(from, to, size)
+    var error = copied < 0 ? Int32(-copied) : 0
     var after = stat()
     if error == 0 && fstat(from, &after) != 0 { error = errno }
-    if error == 0 && (copied != Int64(info.st_size) || !isUnchanged(info, after)) { error = EBUSY }
+    if error == 0 && (size != .max && copied != size || !isUnchanged(info, after)) { error = EBUSY }
     if error == 0 && isSynced && fsync(to) != 0 { error = errno }
     if close(to) != 0 && error == 0 { error = errno }
     if error != 0 { unlink(target) }
     return (max(copied, 0), error)
+  }
+
+  /// Opens a regular file to read it: a descriptor or -errno. A pipe is not waited for.
+  private static func openRegularFile(_ path: String, _ info: inout stat) -> Int32 {
+    let descriptor = clinux_open_at(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0)
+    // A socket, or a device without a driver.
+    if descriptor < 0 { return descriptor == -ENXIO ? -ENOTSUP : descriptor }
+    var error: Int32 = 0
+    if fstat(descriptor, &info) != 0 {
+      error = errno
+    } else if info.st_mode & S_IFMT != S_IFREG {
+      error = info.st_mode & S_IFMT == S_IFDIR ? EISDIR : ENOTSUP
+    }
+    if error == 0 { return descriptor }
+    close(descriptor)
+    return -error
   }
 
   /// Same size and same time of modification.

@@ -27,6 +27,37 @@ struct FileTreeTests {
     #expect(access("\(directory.path)/x", F_OK) != 0)
   }
 
+  @Test func aPipeIsNotWaitedFor() throws {
+    let directory = try TemporaryDirectory()
+    mkfifo("\(directory.path)/pipe", 0o600)
+    #expect(
+      FileTree.copyFile("\(directory.path)/pipe", to: "\(directory.path)/x").error == ENOTSUP)
+    #expect(FileTree.copyFile("/dev/null", to: "\(directory.path)/x").error == ENOTSUP)
+    #expect(access("\(directory.path)/x", F_OK) != 0)
+  }
+
+  @Test func aFileWithoutASizeIsReadToItsEnd() throws {
+    let directory = try TemporaryDirectory()
+    let (count, error) = FileTree.copyFile("/proc/version", to: "\(directory.path)/x")
+    #expect(error == 0 && count > 0)
+    #expect(try directory.read("x").utf8.count == Int(count))
+    try directory.write("", to: "empty")
+    let result = FileTree.copyFile("\(directory.path)/empty", to: "\(directory.path)/y")
+    #expect(result == (0, 0))
+  }
+
+  @Test func aPipeIsNoTargetOfAnOutput() throws {
+    let directory = try TemporaryDirectory()
+    mkfifo("\(directory.path)/pipe", 0o600)
+    try directory.write("new", to: "part")
+    let part = "\(directory.path)/part"
+    #expect(replaceFile(at: "\(directory.path)/pipe", by: part) == ENOTSUP)
+    #expect(replaceFile(at: directory.path, by: part) == EISDIR)
+    symlink("/nowhere", "\(directory.path)/link")
+    #expect(replaceFile(at: "\(directory.path)/link", by: part) == 0)
+    #expect(try directory.read("link") == "new")
+  }
+
   @Test func aTreeIsRemovedThoughItForbidsIt() throws {
     let directory = try TemporaryDirectory()
     #expect(FileTree.makeDirectories("\(directory.path)/t/shut/in") == 0)
