@@ -167,6 +167,46 @@ enum FileTree {
     }
   }
 
+  /// The name below the directory `path` of a symbolic link that leads out of it, if there is one.
+  static func linkLeadingOut(of path: String) -> String? {
+    linkLeadingOut(of: path, inner: "", depth: 0)
+  }
+
+  private static func linkLeadingOut(of top: String, inner: String, depth: Int) -> String? {
+    for entry in entries(of: inner.isEmpty ? top : "\(top)/\(inner)").entries {
+      let name = inner.isEmpty ? entry.name : "\(inner)/\(entry.name)"
+      if entry.isDirectory {
+        if let found = linkLeadingOut(of: top, inner: name, depth: depth + 1) { return found }
+      } else if leadsOut("\(top)/\(name)", of: top, depth: depth) {
+        return name
+      }
+    }
+    return nil
+  }
+
+  /// Whether `path`, `depth` directories below `top`, is a symbolic link that leads out of it.
+  private static func leadsOut(_ path: String, of top: String, depth: Int) -> Bool {
+    var text = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
+    let count = readlink(path, &text, Int(PATH_MAX))
+    if count < 0 { return errno != EINVAL }
+    if text[0] == CChar(UInt8(ascii: "/")) { return true }
+    let parts = text.prefix(count).split(separator: CChar(UInt8(ascii: "/")))
+    let up = Array("..".utf8CString.dropLast())
+    let upCount = parts.prefix { $0.elementsEqual(up) }.count
+    if upCount > depth { return true }
+    // What follows goes down, through links that are looked at as well. Only after a name, which may
+    // be such a link, ".." has to be asked of the kernel.
+    guard parts.dropFirst(upCount).contains(where: { $0.elementsEqual(up) }) else { return false }
+    guard let end = realPath(path), let start = realPath(top) else { return true }
+    return end != start && !end.starts(with: start + [UInt8(ascii: "/")])
+  }
+
+  private static func realPath(_ path: String) -> [UInt8]? {
+    guard let text = realpath(path, nil) else { return nil }
+    defer { free(text) }
+    return Array(UnsafeRawBufferPointer(start: text, count: strlen(text)))
+  }
+
   static func syncDirectory(_ path: String) -> Int32 {
     let descriptor = clinux_open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0)
     if descriptor < 0 { return -descriptor }

@@ -251,6 +251,12 @@ final class SandboxRoom {
     if place.status(&info) != 0 { throw missing(output, index) }
     let kind = info.st_mode & S_IFMT
     if output.isDirectory && kind == S_IFDIR {
+      // On another node, or where it is published, such a link would show other files.
+      if let link = FileTree.linkLeadingOut(of: place.path) {
+        throw SandboxProblem(
+          ending: .wrongOutputKind(index),
+          reason: "output \(output.name) holds a symbolic link \(link) that leads out of it")
+      }
       return TreeArchive.byteCount(of: place.path)
     }
     if !output.isDirectory && kind == S_IFREG { return Int64(info.st_size) }

@@ -177,4 +177,29 @@ struct SandboxTests {
     #expect(!fixture.exists("room/1"))
     #expect(try fixture.room.make(for: fixture.order()).path.hasSuffix("/2"))
   }
+
+  @Test(arguments: [
+    ("x", true), ("../top", true), ("./d/../../top", true), ("absent", true),
+    ("/etc/passwd", false), ("../..", false), ("../../top", false), ("up/../../..", false),
+    ("up/up/up/../..", false),
+  ])
+  func linksOfATreeStayInside(_ text: String, _ isInside: Bool) throws {
+    let fixture = try Fixture()
+    let order = fixture.order(outputs: ["t"], isDirectory: true)
+    let sandbox = try fixture.room.make(for: order)
+    #expect(FileTree.makeDirectories("\(sandbox.path)/t/d/d") == 0)
+    try fixture.directory.write("x", to: "room/1/t/top")
+    symlink(".", "\(sandbox.path)/t/d/up")
+    symlink(text, "\(sandbox.path)/t/d/link")
+    if isInside {
+      _ = try fixture.room.collect(order, from: sandbox)
+      #expect(fixture.exists("cache/f10/top"))
+      return
+    }
+    let problem = #expect(throws: SandboxProblem.self) {
+      try fixture.room.collect(order, from: sandbox)
+    }
+    #expect(problem?.ending == .wrongOutputKind(0))
+    #expect(problem?.reason == "output t holds a symbolic link d/link that leads out of it")
+  }
 }
