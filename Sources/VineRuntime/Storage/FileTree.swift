@@ -35,25 +35,7 @@ enum FileTree {
 
   /// Removes `path` and all below it; nothing there is no error.
   @discardableResult
-  static func remove(_ path: String) -> Int32 {
-    if unlink(path) == 0 || errno == ENOENT { return 0 }
-    guard errno == EISDIR || errno == EPERM else { return errno }
-    // A directory that its owner may not enter is opened up first.
-    var (entries, error) = entries(of: path)
-    if error == EACCES && chmod(path, 0o700) == 0 {
-      (entries, error) = Self.entries(of: path)
-    }
-    if error != 0 { return error }
-    var info = stat()
-    if !entries.isEmpty, lstat(path, &info) == 0, info.st_mode & 0o300 != 0o300 {
-      chmod(path, 0o700)
-    }
-    for entry in entries {
-      let failure = remove("\(path)/\(entry.name)")
-      if failure != 0 { return failure }
-    }
-    return rmdir(path) == 0 || errno == ENOENT ? 0 : errno
-  }
+  static func remove(_ path: String) -> Int32 { -clinux_remove_tree(path) }
 
   /// Makes `path` and the directories above it.
   static func makeDirectories(_ path: String, mode: UInt32 = 0o777) -> Int32 {
