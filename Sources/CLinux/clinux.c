@@ -199,6 +199,158 @@ int clinux_wait_readable(int descriptor, int64_t nanoseconds) {
   return count < 0 ? (errno == EINTR ? 0 : -errno) : count;
 }
 
+// ---- Removing a tree ---------------------------------------------------------------------------
+
+// A directory on the way down. Only the lowest one is open, so that neither the stack nor the
+// number of descriptors bounds the depth.
+struct level {
+  struct level *up;
+  dev_t device;
+  ino_t inode;
+  char name[];  // in the directory above
+};
+
+// Opens a directory for reading, with permissions that let its entries go.
+static int open_for_removal(int parent, const char *name, struct stat *info) {
+  int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  int descriptor = openat(parent, name, flags);
+  if (descriptor < 0 && errno == EACCES) {
+    // fchmodat(2) would follow a link put in its place.
+    int held = openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (held < 0) return -errno;
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", held);
+    chmod(path, 0700);
+    close(held);
+    descriptor = openat(parent, name, flags);
+  }
+  if (descriptor < 0) return -errno;
+  if (fstat(descriptor, info) != 0) {
+    int error = errno;
+    close(descriptor);
+    return -error;
+  }
+  if ((info->st_mode & 0700) != 0700) fchmod(descriptor, 0700);
+  return descriptor;
+}
+
+static int push_level(struct level **top, const char *name, const struct stat *info) {
+  size_t length = strlen(name) + 1;
+  struct level *level = malloc(sizeof *level + length);
+  if (!level) return -ENOMEM;
+  level->up = *top;
+  level->device = info->st_dev;
+  level->inode = info->st_ino;
+  memcpy(level->name, name, length);
+  *top = level;
+  return 0;
+}
+
+// Removes an entry that is no directory with entries: 0, 1 for one that is, or -errno.
+static int remove_entry(int directory, const char *name, unsigned char type) {
+  if (type != DT_DIR) {
+    if (unlinkat(directory, name, 0) == 0 || errno == ENOENT) return 0;
+    if (errno != EISDIR && errno != EPERM) return -errno;
+  }
+  int error = errno;
+  if (unlinkat(directory, name, AT_REMOVEDIR) == 0 || errno == ENOENT) return 0;
+  if (errno == ENOTDIR && type != DT_DIR) return -error;
+  return errno == ENOTEMPTY || errno == EEXIST ? 1 : -errno;
+}
+
+// Removes entries until one is a directory with entries, whose name goes to `inner` (1), or none is
+// left (0).
+static int remove_entries(int directory, char *buffer, size_t size, char *inner) {
+  for (int is_found = 1; is_found;) {
+    // Removing may move entries that were not read yet: only a pass that finds none is the last.
+    is_found = 0;
+    if (lseek(directory, 0, SEEK_SET) < 0) return -errno;
+    long count;
+    while ((count = syscall(SYS_getdents64, directory, buffer, size)) > 0) {
+      for (long at = 0; at < count;) {
+        // As in clinux_is_empty; the type is at 18.
+        unsigned short length;
+        memcpy(&length, buffer + at + 16, sizeof length);
+        const char *name = buffer + at + 19;
+        unsigned char type = (unsigned char)buffer[at + 18];
+        at += length;
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) continue;
+        is_found = 1;
+        int result = remove_entry(directory, name, type);
+        if (result > 0) memcpy(inner, name, strlen(name) + 1);
+        if (result != 0) return result;
+      }
+    }
+    if (count < 0) return -errno;
+  }
+  return 0;
+}
+
+// Goes up from an emptied directory, which it removes: the descriptor of the one above.
+static int leave_level(int directory, struct level **top) {
+  struct level *level = *top;
+  int above = openat(directory, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int error = above < 0 ? errno : 0;
+  close(directory);
+  struct stat info;
+  if (!error && fstat(above, &info) != 0) error = errno;
+  // Somebody moved it: what lies above now is not ours.
+  if (!error && (info.st_dev != level->up->device || info.st_ino != level->up->inode)) error = ESTALE;
+  if (!error && unlinkat(above, level->name, AT_REMOVEDIR) != 0 && errno != ENOENT) error = errno;
+  *top = level->up;
+  free(level);
+  if (!error) return above;
+  if (above >= 0) close(above);
+  return -error;
+}
+
+// Empties the directory `top` stands for; closes its descriptor.
+static int remove_below(int directory, struct level *top) {
+  enum { size = 1 << 15 };
+  char inner[NAME_MAX + 1];
+  char *buffer = malloc(size);
+  int result = buffer ? 0 : -ENOMEM;
+  while (result == 0) {
+    result = remove_entries(directory, buffer, size, inner);
+    if (result > 0) {
+      struct stat info;
+      int next = open_for_removal(directory, inner, &info);
+      result = next < 0 ? next : push_level(&top, inner, &info);
+      if (next >= 0) {
+        close(directory);
+        directory = next;
+      }
+    } else if (result == 0) {
+      if (!top->up) break;
+      directory = leave_level(directory, &top);
+      if (directory < 0) result = directory;
+    }
+  }
+  if (directory >= 0) close(directory);
+  while (top) {
+    struct level *level = top;
+    top = top->up;
+    free(level);
+  }
+  free(buffer);
+  return result;
+}
+
+int clinux_remove_tree(const char *path) {
+  if (unlink(path) == 0 || errno == ENOENT) return 0;
+  int error = errno;
+  if (error != EISDIR && error != EPERM) return -error;
+  struct stat info;
+  int directory = open_for_removal(AT_FDCWD, path, &info);
+  if (directory < 0) return directory == -ENOTDIR || directory == -ELOOP ? -error : directory;
+  struct level *top = NULL;
+  int result = push_level(&top, "", &info);
+  if (result < 0) close(directory);
+  else result = remove_below(directory, top);
+  if (result < 0) return result;
+  return rmdir(path) == 0 || errno == ENOENT ? 0 : -errno;
+}
+
 // ---- Files -------------------------------------------------------------------------------------
 
 int clinux_exchange(const char *one, const char *other) {
@@ -255,6 +407,43 @@ int64_t clinux_copy(int from, int to, int64_t count) {
     return -errno;
   }
   return done;
+}
+
+static int open_directory(int parent, const char *name) {
+  int descriptor = openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (descriptor >= 0) return descriptor;
+  int error = errno;
+  struct stat info;
+  // A link is ENOTDIR, too; the caller wants to tell it from a file.
+  if (error == ENOTDIR && fstatat(parent, name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(info.st_mode))
+    error = ELOOP;
+  return -error;
+}
+
+int clinux_open_parent(int directory, const char *path, int is_made, const char **last) {
+  int at = fcntl(directory, F_DUPFD_CLOEXEC, 0);
+  if (at < 0) return -errno;
+  for (;;) {
+    const char *slash = strchr(path, '/');
+    if (!slash) break;
+    char name[NAME_MAX + 1];
+    size_t length = (size_t)(slash - path);
+    int next = length > NAME_MAX ? -ENAMETOOLONG : -EINVAL;
+    if (length > 0 && length <= NAME_MAX) {
+      memcpy(name, path, length);
+      name[length] = 0;
+      if (strcmp(name, "..") != 0) {
+        if (is_made) mkdirat(at, name, 0777);
+        next = open_directory(at, name);
+      }
+    }
+    close(at);
+    if (next < 0) return next;
+    at = next;
+    path = slash + 1;
+  }
+  *last = path;
+  return at;
 }
 
 int clinux_is_empty(int descriptor) {

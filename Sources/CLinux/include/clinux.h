@@ -68,6 +68,15 @@ int clinux_exchange(const char *one, const char *other);
 // possible. Returns the bytes copied, less than `count` only at the end of the input.
 int64_t clinux_copy(int from, int to, int64_t count);
 
+// Opens the directory that `path` lies in, below `directory`, one name at a time and through no
+// symbolic link: -ELOOP where one stands in the way. With `is_made`, absent directories are made.
+// `last` becomes the last name of `path`.
+int clinux_open_parent(int directory, const char *path, int is_made, const char **last);
+
+// Removes `path` and all below it, whatever its names, permissions and depth; follows no symbolic
+// link. Nothing there is no error.
+int clinux_remove_tree(const char *path);
+
 // CRC-32C (Castagnoli) of `count` bytes, continuing from `crc` (0 at first).
 uint32_t clinux_crc32c(uint32_t crc, const void *bytes, size_t count);
 

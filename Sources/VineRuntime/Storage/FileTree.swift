@@ -35,25 +35,7 @@ enum FileTree {
 
   /// Removes `path` and all below it; nothing there is no error.
   @discardableResult
-  static func remove(_ path: String) -> Int32 {
-    if unlink(path) == 0 || errno == ENOENT { return 0 }
-    guard errno == EISDIR || errno == EPERM else { return errno }
-    // A directory that its owner may not enter is opened up first.
-    var (entries, error) = entries(of: path)
-    if error == EACCES && chmod(path, 0o700) == 0 {
-      (entries, error) = Self.entries(of: path)
-    }
-    if error != 0 { return error }
-    var info = stat()
-    if !entries.isEmpty, lstat(path, &info) == 0, info.st_mode & 0o300 != 0o300 {
-      chmod(path, 0o700)
-    }
-    for entry in entries {
-      let failure = remove("\(path)/\(entry.name)")
-      if failure != 0 { return failure }
-    }
-    return rmdir(path) == 0 || errno == ENOENT ? 0 : errno
-  }
+  static func remove(_ path: String) -> Int32 { -clinux_remove_tree(path) }
 
   /// Makes `path` and the directories above it.
   static func makeDirectories(_ path: String, mode: UInt32 = 0o777) -> Int32 {
@@ -66,34 +48,45 @@ enum FileTree {
   }
 
   /// Copies one regular file with its mode to a path that does not exist; `isSynced` makes it
-  /// durable. Fails with EBUSY when the source changes meanwhile.
+  /// durable. Fails with EBUSY when the source changes meanwhile, with EISDIR or ENOTSUP when it is
+  /// not a regular file.
   static func copyFile(
     _ source: String, to target: String, isSynced: Bool = false
   ) -> (byteCount: Int64, error: Int32) {
-    // O_NONBLOCK: opening a FIFO would wait for its writer.
-    let from = clinux_open_at(AT_FDCWD, source, O_RDONLY | O_NONBLOCK, 0)
+    var info = stat()
+    let from = openRegularFile(source, &info)
     if from < 0 { return (0, -from) }
     defer { close(from) }
-    var info = stat()
-    if fstat(from, &info) != 0 { return (0, errno) }
-    if info.st_mode & S_IFMT == S_IFDIR { return (0, EISDIR) }
-    if info.st_mode & S_IFMT != S_IFREG { return (0, ENOTSUP) }
     let to = clinux_open_at(
       AT_FDCWD, target, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, info.st_mode & 0o777 | 0o200)
     if to < 0 { return (0, -to) }
-    var copied: Int64 = 0
-    var error: Int32 = 0
-    // Files of /proc and the like say that they are empty: those are read to their end.
-    copied = clinux_copy(from, to, info.st_size == 0 ? Int64.max : Int64(info.st_size))
-    if copied < 0 { error = Int32(-copied) }
+    // Files that a kernel makes up while they are read (proc) have a size of 0.
+    let size = info.st_size == 0 ? Int64.max : Int64(info.st_size)
+    let copied = clinux_copy(from, to, size)
+    var error = copied < 0 ? Int32(-copied) : 0
     var after = stat()
     if error == 0 && fstat(from, &after) != 0 { error = errno }
-    let isWhole = info.st_size == 0 || copied == Int64(info.st_size)
-    if error == 0 && !(isWhole && isUnchanged(info, after)) { error = EBUSY }
+    if error == 0 && (size != .max && copied != size || !isUnchanged(info, after)) { error = EBUSY }
     if error == 0 && isSynced && fsync(to) != 0 { error = errno }
     if close(to) != 0 && error == 0 { error = errno }
     if error != 0 { unlink(target) }
     return (max(copied, 0), error)
+  }
+
+  /// Opens a regular file to read it: a descriptor or -errno. A pipe is not waited for.
+  private static func openRegularFile(_ path: String, _ info: inout stat) -> Int32 {
+    let descriptor = clinux_open_at(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0)
+    // A socket, or a device without a driver.
+    if descriptor < 0 { return descriptor == -ENXIO ? -ENOTSUP : descriptor }
+    var error: Int32 = 0
+    if fstat(descriptor, &info) != 0 {
+      error = errno
+    } else if info.st_mode & S_IFMT != S_IFREG {
+      error = info.st_mode & S_IFMT == S_IFDIR ? EISDIR : ENOTSUP
+    }
+    if error == 0 { return descriptor }
+    close(descriptor)
+    return -error
   }
 
   /// Same size and same time of modification.
@@ -146,6 +139,56 @@ enum FileTree {
     }
   }
 
+  /// Whether a file below the directory `path` has more than one name.
+  static func hasSharedFiles(_ path: String) -> Bool {
+    entries(of: path).entries.contains { entry in
+      let inner = "\(path)/\(entry.name)"
+      if entry.isDirectory { return hasSharedFiles(inner) }
+      var info = stat()
+      return lstat(inner, &info) == 0 && info.st_mode & S_IFMT == S_IFREG && info.st_nlink > 1
+    }
+  }
+
+  /// The name below the directory `path` of a symbolic link that leads out of it, if there is one.
+  static func linkLeadingOut(of path: String) -> String? {
+    linkLeadingOut(of: path, inner: "", depth: 0)
+  }
+
+  private static func linkLeadingOut(of top: String, inner: String, depth: Int) -> String? {
+    for entry in entries(of: inner.isEmpty ? top : "\(top)/\(inner)").entries {
+      let name = inner.isEmpty ? entry.name : "\(inner)/\(entry.name)"
+      if entry.isDirectory {
+        if let found = linkLeadingOut(of: top, inner: name, depth: depth + 1) { return found }
+      } else if leadsOut("\(top)/\(name)", of: top, depth: depth) {
+        return name
+      }
+    }
+    return nil
+  }
+
+  /// Whether `path`, `depth` directories below `top`, is a symbolic link that leads out of it.
+  private static func leadsOut(_ path: String, of top: String, depth: Int) -> Bool {
+    var text = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
+    let count = readlink(path, &text, Int(PATH_MAX))
+    if count < 0 { return errno != EINVAL }
+    if text[0] == CChar(UInt8(ascii: "/")) { return true }
+    let parts = text.prefix(count).split(separator: CChar(UInt8(ascii: "/")))
+    let up = Array("..".utf8CString.dropLast())
+    let upCount = parts.prefix { $0.elementsEqual(up) }.count
+    if upCount > depth { return true }
+    // What follows goes down, through links that are looked at as well. Only after a name, which may
+    // be such a link, ".." has to be asked of the kernel.
+    guard parts.dropFirst(upCount).contains(where: { $0.elementsEqual(up) }) else { return false }
+    guard let end = realPath(path), let start = realPath(top) else { return true }
+    return end != start && !end.starts(with: start + [UInt8(ascii: "/")])
+  }
+
+  private static func realPath(_ path: String) -> [UInt8]? {
+    guard let text = realpath(path, nil) else { return nil }
+    defer { free(text) }
+    return Array(UnsafeRawBufferPointer(start: text, count: strlen(text)))
+  }
+
   static func syncDirectory(_ path: String) -> Int32 {
     let descriptor = clinux_open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0)
     if descriptor < 0 { return -descriptor }
@@ -153,18 +196,23 @@ enum FileTree {
     return fsync(descriptor) == 0 ? 0 : errno
   }
 
-  /// Stands for the state of a file or of all files below a directory: changes when one of them
-  /// does.
+  /// Stands for the state of a file or of all files below a directory: changes when the size, time
+  /// or permission of one of them does.
   static func signature(of path: String) -> UInt64 {
     var info = stat()
     guard lstat(path, &info) == 0 else { return 0 }
-    var sum = UInt64(bitPattern: Int64(info.st_size)) &* 0x9E37_79B9_7F4A_7C15
-    sum ^= UInt64(bitPattern: Int64(info.st_mtim.tv_sec)) &* 0xC2B2_AE3D_27D4_EB4F
-    sum ^= UInt64(bitPattern: Int64(info.st_mtim.tv_nsec)) &* 0x1656_67B1_9E37_79F9
+    var sum = signature(of: info)
     guard info.st_mode & S_IFMT == S_IFDIR else { return sum }
     for entry in entries(of: path).entries {
       sum = sum &* 31 &+ signature(of: "\(path)/\(entry.name)")
     }
     return sum
+  }
+
+  static func signature(of info: stat) -> UInt64 {
+    UInt64(bitPattern: Int64(info.st_size)) &* 0x9E37_79B9_7F4A_7C15
+      ^ UInt64(bitPattern: Int64(info.st_mtim.tv_sec)) &* 0xC2B2_AE3D_27D4_EB4F
+      ^ UInt64(bitPattern: Int64(info.st_mtim.tv_nsec)) &* 0x1656_67B1_9E37_79F9
+      ^ UInt64(info.st_mode) &* 0xD6E8_FEB8_6659_FD93
   }
 }

@@ -3,13 +3,15 @@
 internal import CLinux
 internal import Glibc
 
-/// Renames a file onto its target; a directory there is an error.
+/// Renames a file onto its target; a directory, a pipe or a device there is an error.
 func replaceFile(at path: String, by temporary: String) -> Int32 {
   var info = stat()
   if lstat(path, &info) == 0 {
-    // A FIFO or a device is somebody's channel, not an earlier result.
-    let kind = info.st_mode & S_IFMT
-    if kind != S_IFREG && kind != S_IFLNK && kind != S_IFDIR { return ENOTSUP }
+    switch info.st_mode & S_IFMT {
+    case S_IFREG, S_IFLNK: break
+    case S_IFDIR: return EISDIR
+    default: return ENOTSUP
+    }
   }
   if rename(temporary, path) != 0 { return errno }
   let slash = path.lastIndex(of: "/")

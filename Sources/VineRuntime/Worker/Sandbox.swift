@@ -21,6 +21,44 @@ struct Sandbox {
   var signatures: [UInt64] = []
 }
 
+/// A name in a directory that no symbolic link led to, so that nothing a task makes in its sandbox
+/// turns what is done to the name onto a file elsewhere.
+private final class Place {
+  let parent: Int32
+  let name: String
+
+  private init(parent: Int32, name: String) {
+    self.parent = parent
+    self.name = name
+  }
+
+  /// The place of the relative `path` below `directory`, with the directories on its way made if
+  /// `isMade`; else an errno, ELOOP for a symbolic link on the way.
+  static func find(
+    _ path: String, below directory: Int32, isMade: Bool = false
+  ) -> Result<Place, Errno> {
+    path.withCString { text in
+      var last: UnsafePointer<CChar>?
+      let parent = clinux_open_parent(directory, text, isMade ? 1 : 0, &last)
+      guard parent >= 0, let last else { return .failure(Errno(code: -parent)) }
+      return .success(Place(parent: parent, name: String(cString: last)))
+    }
+  }
+
+  /// A path to it that does not pass through the sandbox again.
+  var path: String { "/proc/self/fd/\(parent)/\(name)" }
+
+  func status(_ info: inout stat) -> Int32 {
+    fstatat(parent, name, &info, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno
+  }
+
+  deinit { close(parent) }
+}
+
+private struct Errno: Error {
+  let code: Int32
+}
+
 /// The sandboxes of one rank.
 final class SandboxRoom {
   private let path: String
@@ -40,18 +78,33 @@ final class SandboxRoom {
   /// A sandbox with the inputs of `order` in it.
   func make(for order: AttemptOrder) throws(SandboxProblem) -> Sandbox {
     var sandbox: Sandbox
-    if let known = unused.popLast() { sandbox = known } else { sandbox = try makeDirectory() }
+    if let known = takeUnused() { sandbox = known } else { sandbox = try makeDirectory() }
     do throws(SandboxProblem) {
       for input in order.inputs {
         sandbox.signatures.append(try link(input, into: sandbox))
       }
-      for output in order.outputs { try makeParents(of: output.name, in: sandbox) }
+      for output in order.outputs { _ = try makePlace(of: output.name, in: sandbox) }
     } catch {
-      // Whatever is wrong with it, the next attempt gets another.
-      discard(sandbox)
+      drop(sandbox)
       throw error
     }
     return sandbox
+  }
+
+  private func takeUnused() -> Sandbox? {
+    while let known = unused.popLast() {
+      if isInPlace(known) { return known }
+      drop(known)
+    }
+    return nil
+  }
+
+  /// Whether the path still leads to the directory: tasks see it and may rename it.
+  private func isInPlace(_ sandbox: Sandbox) -> Bool {
+    var held = stat()
+    var found = stat()
+    return fstat(sandbox.descriptor, &held) == 0 && lstat(sandbox.path, &found) == 0
+      && held.st_dev == found.st_dev && held.st_ino == found.st_ino
   }
 
   private func makeDirectory() throws(SandboxProblem) -> Sandbox {
@@ -72,17 +125,16 @@ final class SandboxRoom {
   private func link(
     _ input: FileOrder, into sandbox: Sandbox
   ) throws(SandboxProblem) -> UInt64 {
-    try makeParents(of: input.name, in: sandbox)
+    let place = try makePlace(of: input.name, in: sandbox)
     let name = cacheName(input.file)
-    let target = "\(sandbox.path)/\(input.name)"
     var error: Int32 = 0
     if input.isDirectory {
       error =
-        FileTree.copyTree("\(cachePath)/\(name)", to: target, linksFiles: !input.isCopy).error
-    } else if input.isCopy || linkat(cache, name, sandbox.descriptor, input.name, 0) != 0 {
+        FileTree.copyTree("\(cachePath)/\(name)", to: place.path, linksFiles: !input.isCopy).error
+    } else if input.isCopy || linkat(cache, name, place.parent, place.name, 0) != 0 {
       // EMLINK: a file system allows a file only so many names (65,000 on ext4).
       error = input.isCopy || errno == EMLINK ? 0 : errno
-      if error == 0 { error = FileTree.copyFile("\(cachePath)/\(name)", to: target).error }
+      if error == 0 { error = FileTree.copyFile("\(cachePath)/\(name)", to: place.path).error }
     }
     if error != 0 { throw problem(error, "cannot put input \(input.name) into the sandbox") }
     return input.isCopy ? 0 : signature(of: input, name: name)
@@ -92,10 +144,12 @@ final class SandboxRoom {
     if input.isDirectory { return FileTree.signature(of: "\(cachePath)/\(name)") }
     var info = stat()
     guard fstatat(cache, name, &info, AT_SYMLINK_NOFOLLOW) == 0 else { return 0 }
-    return UInt64(info.st_mode) << 40
-      ^ UInt64(bitPattern: Int64(info.st_size)) &* 0x9E37_79B9_7F4A_7C15
-      ^ UInt64(bitPattern: Int64(info.st_mtim.tv_sec)) &* 0xC2B2_AE3D_27D4_EB4F
-      ^ UInt64(bitPattern: Int64(info.st_mtim.tv_nsec))
+    return FileTree.signature(of: info)
+  }
+
+  /// The first input that is not as it was, by its place; all such replicas are gone then.
+  func changedInput(in sandbox: Sandbox, of order: AttemptOrder) -> Int? {
+    changedInputs(in: sandbox, of: order).first
   }
 
   /// The inputs that are not as they were, by their places; their replicas are gone then.
@@ -111,10 +165,11 @@ final class SandboxRoom {
     return changed
   }
 
-  private func makeParents(of name: String, in sandbox: Sandbox) throws(SandboxProblem) {
-    guard let slash = name.lastIndex(of: "/") else { return }
-    let error = FileTree.makeDirectories("\(sandbox.path)/\(name[..<slash])")
-    if error != 0 { throw problem(error, "cannot make the directory of \(name)") }
+  private func makePlace(of name: String, in sandbox: Sandbox) throws(SandboxProblem) -> Place {
+    switch Place.find(name, below: sandbox.descriptor, isMade: true) {
+    case .success(let place): return place
+    case .failure(let error): throw problem(error.code, "cannot make the directory of \(name)")
+    }
   }
 
   // MARK: Outputs
@@ -128,71 +183,58 @@ final class SandboxRoom {
       sizes.append(try measure(output, UInt32(index), in: sandbox))
     }
     for (index, output) in order.outputs.enumerated() {
-      let place = try locate(output, UInt32(index), in: sandbox)
-      defer { place.close() }
-      let error = keep(output, at: place)
+      let place = try find(output, UInt32(index), in: sandbox)
+      let error = keep(place, as: cacheName(output.file))
       if error != 0 { throw problem(error, "cannot keep output \(output.name)") }
     }
     return sizes
   }
 
-  /// Moves one output into the cache.
-  private func keep(_ output: FileOrder, at place: Place) -> Int32 {
-    let name = cacheName(output.file)
+  /// Gives an output its name in the cache. A file with another name, be it an input's replica or
+  /// a second output, is copied: two replicas must not be one file.
+  private func keep(_ place: Place, as name: String) -> Int32 {
     var info = stat()
-    guard fstatat(place.parent, place.name, &info, AT_SYMLINK_NOFOLLOW) == 0 else { return errno }
-    if info.st_mode & S_IFMT == S_IFREG && info.st_nlink > 1 {
-      // A further name of an input or of another output: two files of the workflow must not share
-      // their bytes, or changing one changes both.
-      let part = "\(name)-part"
-      let error = copy(place, to: part)
-      if error != 0 { return error }
-      return renameat(cache, part, cache, name) == 0 ? 0 : errno
+    var error = place.status(&info)
+    if error != 0 { return error }
+    let isDirectory = info.st_mode & S_IFMT == S_IFDIR
+    if isDirectory ? !FileTree.hasSharedFiles(place.path) : info.st_nlink == 1 {
+      return move(place.parent, place.name, to: name)
     }
-    if renameat(place.parent, place.name, cache, name) == 0 { return 0 }
+    let part = "\(name)-part"
+    let partPath = "\(cachePath)/\(part)"
+    FileTree.remove(partPath)
+    error =
+      isDirectory
+      ? FileTree.copyTree(place.path, to: partPath).error
+      : FileTree.copyFile(place.path, to: partPath).error
+    if error == 0 { error = move(cache, part, to: name) }
+    if error != 0 { FileTree.remove(partPath) }
+    return error
+  }
+
+  private func move(_ parent: Int32, _ from: String, to name: String) -> Int32 {
+    if renameat(parent, from, cache, name) == 0 { return 0 }
     let error = errno
     guard error == EISDIR || error == ENOTEMPTY || error == EEXIST || error == ENOTDIR
     else { return error }
     // An earlier value of another kind.
     FileTree.remove("\(cachePath)/\(name)")
-    return renameat(place.parent, place.name, cache, name) == 0 ? 0 : errno
+    return renameat(parent, from, cache, name) == 0 ? 0 : errno
   }
 
-  private func copy(_ place: Place, to part: String) -> Int32 {
-    let target = "\(cachePath)/\(part)"
-    FileTree.remove(target)
-    // The directory is open, so this path leads to it whatever stands in the sandbox.
-    return FileTree.copyFile("/proc/self/fd/\(place.parent)/\(place.name)", to: target).error
-  }
-
-  /// Where an output lies: its directory, opened without following a link, and its last name. A
-  /// task may have put a link in the place of a directory; what that leads to is not ours.
-  private struct Place {
-    let parent: Int32
-    let name: String
-    let isOwned: Bool
-    func close() { if isOwned { Glibc.close(parent) } }
-  }
-
-  private func locate(
+  private func find(
     _ output: FileOrder, _ index: UInt32, in sandbox: Sandbox
   ) throws(SandboxProblem) -> Place {
-    let parts = output.name.split(separator: "/").map(String.init)
-    var parent = sandbox.descriptor
-    for part in parts.dropLast() {
-      let next = clinux_open_at(parent, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0)
-      if parent != sandbox.descriptor { Glibc.close(parent) }
-      if next >= 0 {
-        parent = next
-        continue
+    switch Place.find(output.name, below: sandbox.descriptor) {
+    case .success(let place): return place
+    case .failure(let error):
+      if error.code == ELOOP {
+        throw SandboxProblem(
+          ending: .wrongOutputKind(index),
+          reason: "output \(output.name) lies behind a symbolic link, but a directory was expected")
       }
-      if next == -ENOENT { throw missing(output, index) }
-      throw SandboxProblem(
-        ending: .wrongOutputKind(index),
-        reason: "the directory \(part) of output \(output.name) is a link or no directory")
+      throw missing(output, index)
     }
-    return Place(
-      parent: parent, name: parts.last ?? output.name, isOwned: parent != sandbox.descriptor)
   }
 
   private func missing(_ output: FileOrder, _ index: UInt32) -> SandboxProblem {
@@ -204,15 +246,18 @@ final class SandboxRoom {
   private func measure(
     _ output: FileOrder, _ index: UInt32, in sandbox: Sandbox
   ) throws(SandboxProblem) -> Int64 {
-    let place = try locate(output, index, in: sandbox)
-    defer { place.close() }
+    let place = try find(output, index, in: sandbox)
     var info = stat()
-    if fstatat(place.parent, place.name, &info, AT_SYMLINK_NOFOLLOW) != 0 {
-      throw missing(output, index)
-    }
+    if place.status(&info) != 0 { throw missing(output, index) }
     let kind = info.st_mode & S_IFMT
     if output.isDirectory && kind == S_IFDIR {
-      return TreeArchive.byteCount(of: "/proc/self/fd/\(place.parent)/\(place.name)")
+      // On another node, or where it is published, such a link would show other files.
+      if let link = FileTree.linkLeadingOut(of: place.path) {
+        throw SandboxProblem(
+          ending: .wrongOutputKind(index),
+          reason: "output \(output.name) holds a symbolic link \(link) that leads out of it")
+      }
+      return TreeArchive.byteCount(of: place.path)
     }
     if !output.isDirectory && kind == S_IFREG { return Int64(info.st_size) }
     let found =
@@ -230,31 +275,24 @@ final class SandboxRoom {
 
   /// Empties a sandbox and keeps its directory for the next attempt.
   func recycle(_ sandbox: Sandbox, _ order: AttemptOrder) {
-    // Only names in the sandbox itself: a directory in between may be a link by now.
+    // The task may have locked the next one out.
+    fchmod(sandbox.descriptor, 0o700)
+    // Names in directories are left to the removal below: a task may have put a link in their way.
     for input in order.inputs where !input.isDirectory && !input.name.contains("/") {
       unlinkat(sandbox.descriptor, input.name, 0)
     }
-    if fchmod(sandbox.descriptor, 0o700) == 0, isInPlace(sandbox),
-      clinux_is_empty(sandbox.descriptor) == 1
-    {
+    if clinux_is_empty(sandbox.descriptor) == 1 && isInPlace(sandbox) {
       unused.append(
         Sandbox(number: sandbox.number, descriptor: sandbox.descriptor, path: sandbox.path))
-      return
+    } else {
+      drop(sandbox)
     }
-    discard(sandbox)
   }
 
-  private func discard(_ sandbox: Sandbox) {
+  /// Removes a sandbox for good.
+  private func drop(_ sandbox: Sandbox) {
     close(sandbox.descriptor)
     FileTree.remove(sandbox.path)
-  }
-
-  /// Whether the sandbox's path still leads to it: a task may have moved its own directory.
-  private func isInPlace(_ sandbox: Sandbox) -> Bool {
-    var here = stat()
-    var there = stat()
-    return fstat(sandbox.descriptor, &here) == 0 && lstat(sandbox.path, &there) == 0
-      && here.st_ino == there.st_ino && here.st_dev == there.st_dev
   }
 }
 

@@ -1,5 +1,6 @@
 // Copies, links and removals.
 
+import CLinux
 import Glibc
 import Testing
 import VineCore
@@ -27,11 +28,86 @@ struct FileTreeTests {
     #expect(access("\(directory.path)/x", F_OK) != 0)
   }
 
+  @Test func aPipeIsNotWaitedFor() throws {
+    let directory = try TemporaryDirectory()
+    mkfifo("\(directory.path)/pipe", 0o600)
+    #expect(
+      FileTree.copyFile("\(directory.path)/pipe", to: "\(directory.path)/x").error == ENOTSUP)
+    #expect(FileTree.copyFile("/dev/null", to: "\(directory.path)/x").error == ENOTSUP)
+    #expect(access("\(directory.path)/x", F_OK) != 0)
+  }
+
+  @Test func aFileWithoutASizeIsReadToItsEnd() throws {
+    let directory = try TemporaryDirectory()
+    let (count, error) = FileTree.copyFile("/proc/version", to: "\(directory.path)/x")
+    #expect(error == 0 && count > 0)
+    #expect(try directory.read("x").utf8.count == Int(count))
+    try directory.write("", to: "empty")
+    let result = FileTree.copyFile("\(directory.path)/empty", to: "\(directory.path)/y")
+    #expect(result == (0, 0))
+  }
+
+  @Test func aPipeIsNoTargetOfAnOutput() throws {
+    let directory = try TemporaryDirectory()
+    mkfifo("\(directory.path)/pipe", 0o600)
+    try directory.write("new", to: "part")
+    let part = "\(directory.path)/part"
+    #expect(replaceFile(at: "\(directory.path)/pipe", by: part) == ENOTSUP)
+    #expect(replaceFile(at: directory.path, by: part) == EISDIR)
+    symlink("/nowhere", "\(directory.path)/link")
+    #expect(replaceFile(at: "\(directory.path)/link", by: part) == 0)
+    #expect(try directory.read("link") == "new")
+  }
+
   @Test func aTreeIsRemovedThoughItForbidsIt() throws {
     let directory = try TemporaryDirectory()
     #expect(FileTree.makeDirectories("\(directory.path)/t/shut/in") == 0)
     try directory.write("x", to: "t/shut/f")
     chmod("\(directory.path)/t/shut", 0)
+    #expect(FileTree.remove("\(directory.path)/t") == 0)
+    #expect(access("\(directory.path)/t", F_OK) != 0)
+  }
+
+  @Test func aTreeIsRemovedWhateverItsNames() throws {
+    let directory = try TemporaryDirectory()
+    #expect(FileTree.makeDirectories("\(directory.path)/t/a") == 0)
+    for name: [CChar] in [[-1, 0], [65, -61, 0], [10, 0]] {
+      let path = "\(directory.path)/t/".utf8CString.dropLast() + name
+      #expect(path.withUnsafeBufferPointer { mkdir($0.baseAddress!, 0o700) } == 0)
+      let inner = path.dropLast() + [47] + name
+      #expect(inner.withUnsafeBufferPointer { symlink("/", $0.baseAddress!) } == 0)
+    }
+    #expect(FileTree.remove("\(directory.path)/t") == 0)
+    #expect(access("\(directory.path)/t", F_OK) != 0)
+  }
+
+  private func openDirectory(_ name: String, in parent: Int32) -> Int32 {
+    clinux_open_at(parent, name, O_RDONLY | O_DIRECTORY, 0)
+  }
+
+  @Test func aTreeIsRemovedHoweverDeep() throws {
+    let directory = try TemporaryDirectory()
+    mkdir("\(directory.path)/t", 0o700)
+    var at = openDirectory("\(directory.path)/t", in: AT_FDCWD)
+    for _ in 0..<5000 {
+      try #require(mkdirat(at, "inner", 0o700) == 0)
+      _ = symlinkat("/", at, "link")
+      let inner = openDirectory("inner", in: at)
+      close(at)
+      at = inner
+    }
+    close(at)
+    #expect(FileTree.remove("\(directory.path)/t") == 0)
+    #expect(access("\(directory.path)/t", F_OK) != 0)
+  }
+
+  @Test func aTreeWithManyEntriesIsRemoved() throws {
+    let directory = try TemporaryDirectory()
+    for number in 0..<2000 {
+      #expect(FileTree.makeDirectories("\(directory.path)/t/d\(number)/in") == 0)
+      mkfifo("\(directory.path)/t/pipe\(number)", 0o600)
+    }
+    #expect(FileTree.remove("\(directory.path)/t") == 0)
     #expect(FileTree.remove("\(directory.path)/t") == 0)
     #expect(access("\(directory.path)/t", F_OK) != 0)
   }

@@ -1,4 +1,4 @@
-// Sandboxes: what goes in, what comes out, and what a task cannot reach through them.
+// Sandboxes that tasks have treated badly.
 
 import Glibc
 import Testing
@@ -6,124 +6,200 @@ import VineCore
 
 @testable import VineRuntime
 
-private final class RoomFixture {
+/// A cache and a room of sandboxes in a directory of their own.
+private struct Fixture {
   let directory: TemporaryDirectory
   let room: SandboxRoom
 
   init() throws {
     directory = try TemporaryDirectory()
-    #expect(FileTree.makeDirectories("\(directory.path)/cache") == 0)
-    #expect(FileTree.makeDirectories("\(directory.path)/victim") == 0)
+    mkdir("\(directory.path)/cache", 0o700)
+    mkdir("\(directory.path)/victim", 0o700)
     room = try SandboxRoom(
-      path: "\(directory.path)/sandboxes", cachePath: "\(directory.path)/cache")
+      path: "\(directory.path)/room", cachePath: "\(directory.path)/cache")
   }
 
-  func order(inputs: [(Int, String)] = [], outputs: [(Int, String)] = []) -> AttemptOrder {
-    func files(_ list: [(Int, String)]) -> [FileOrder] {
-      list.map {
-        FileOrder(file: FileID(index: $0.0), name: $0.1, isCopy: false, isDirectory: false)
+  /// An order with inputs f0, f1, ... and outputs f10, f11, ...
+  func order(
+    _ inputs: [String] = [], outputs: [String] = [], isDirectory: Bool = false
+  ) -> AttemptOrder {
+    func files(_ names: [String], from start: UInt32) -> [FileOrder] {
+      names.enumerated().map {
+        FileOrder(
+          file: FileID(rawValue: start + UInt32($0.offset)), name: $0.element, isCopy: false,
+          isDirectory: isDirectory)
       }
     }
     return AttemptOrder(
-      attempt: AttemptID(TaskID(index: 0), 1), allocation: AllocationID(index: 0),
-      timeoutMilliseconds: 0, taskName: "t", commandKind: .argv, command: [], environment: [],
-      usesSandbox: true, coreCount: 1, memoryMB: 0, processingUnits: [], inputs: files(inputs),
-      outputs: files(outputs))
+      attempt: AttemptID(TaskID(rawValue: 0), 1), allocation: AllocationID(rawValue: 0),
+      timeoutMilliseconds: 0, taskName: "t", commandKind: .shell, command: [], environment: [],
+      usesSandbox: true, coreCount: 1, memoryMB: 0, processingUnits: [],
+      inputs: files(inputs, from: 0), outputs: files(outputs, from: 10))
   }
 
-  /// Writes a file below the fixture's directory and returns its path.
-  @discardableResult
-  func write(_ text: String, to name: String) throws -> String {
-    try directory.write(text, to: name)
-    return "\(directory.path)/\(name)"
+  func exists(_ name: String) -> Bool { access("\(directory.path)/\(name)", F_OK) == 0 }
+
+  func inode(_ path: String) -> UInt {
+    var info = stat()
+    return lstat(path, &info) == 0 ? UInt(info.st_ino) : 0
   }
 }
 
 struct SandboxTests {
-  @Test func inputsGoInAndOutputsComeOut() throws {
-    let fixture = try RoomFixture()
-    try fixture.write("in", to: "cache/f0")
-    let order = fixture.order(inputs: [(0, "data/in.txt")], outputs: [(1, "deep/out.txt")])
-    let sandbox = try fixture.room.make(for: order)
-    #expect(try readFile("\(sandbox.path)/data/in.txt") == Array("in".utf8))
-    #expect(rename("\(sandbox.path)/data", "\(sandbox.path)/moved") == 0)
-    let file = try OwnedDescriptor.open("\(sandbox.path)/deep/out.txt", O_WRONLY | O_CREAT)
-    _ = Array("result".utf8).withUnsafeBytes { writeAll($0, to: file.number) }
-    #expect(fixture.room.changedInputs(in: sandbox, of: order).isEmpty)
-    #expect(try fixture.room.collect(order, from: sandbox) == [6])
-    fixture.room.recycle(sandbox, order)
-    #expect(try fixture.directory.read("cache/f1") == "result")
-    #expect(try fixture.directory.read("cache/f0") == "in")
-  }
-
-  @Test func aLinkInPlaceOfADirectoryLeadsNowhere() throws {
-    let fixture = try RoomFixture()
-    try fixture.write("in", to: "cache/f0")
-    try fixture.write("precious", to: "victim/in.txt")
-    try fixture.write("precious too", to: "victim/out.txt")
-    let order = fixture.order(inputs: [(0, "data/in.txt")], outputs: [(1, "data/out.txt")])
+  @Test func aLinkInAnInputsWayLeadsNoRemovalOutside() throws {
+    let fixture = try Fixture()
+    try fixture.directory.write("input", to: "cache/f0")
+    try fixture.directory.write("keep", to: "victim/in.txt")
+    let order = fixture.order(["data/in.txt"])
     let sandbox = try fixture.room.make(for: order)
     #expect(FileTree.remove("\(sandbox.path)/data") == 0)
-    #expect(symlink("\(fixture.directory.path)/victim", "\(sandbox.path)/data") == 0)
+    symlink("\(fixture.directory.path)/victim", "\(sandbox.path)/data")
+    fixture.room.recycle(sandbox, order)
+    #expect(try fixture.directory.read("victim/in.txt") == "keep")
+    #expect(try fixture.directory.read("cache/f0") == "input")
+  }
+
+  @Test func aLinkInAnOutputsWayLeadsNoOutputIn() throws {
+    let fixture = try Fixture()
+    try fixture.directory.write("keep", to: "victim/out.txt")
+    let order = fixture.order(outputs: ["data/out.txt"])
+    let sandbox = try fixture.room.make(for: order)
+    #expect(FileTree.remove("\(sandbox.path)/data") == 0)
+    symlink("\(fixture.directory.path)/victim", "\(sandbox.path)/data")
     let problem = #expect(throws: SandboxProblem.self) {
       try fixture.room.collect(order, from: sandbox)
     }
     #expect(problem?.ending == .wrongOutputKind(0))
-    fixture.room.recycle(sandbox, order)
-    #expect(try fixture.directory.read("victim/in.txt") == "precious")
-    #expect(try fixture.directory.read("victim/out.txt") == "precious too")
+    #expect(try fixture.directory.read("victim/out.txt") == "keep")
+    #expect(!fixture.exists("cache/f10"))
   }
 
-  @Test func anOutputThatIsAnInputBecomesAFileOfItsOwn() throws {
-    let fixture = try RoomFixture()
-    try fixture.write("good", to: "cache/f0")
-    let order = fixture.order(inputs: [(0, "in")], outputs: [(1, "mid")])
+  @Test func anOutputWhoseDirectoryIsGoneIsMissing() throws {
+    let fixture = try Fixture()
+    let order = fixture.order(outputs: ["data/out.txt"])
     let sandbox = try fixture.room.make(for: order)
-    #expect(link("\(sandbox.path)/in", "\(sandbox.path)/mid") == 0)
-    #expect(try fixture.room.collect(order, from: sandbox) == [4])
-    fixture.room.recycle(sandbox, order)
-    try fixture.write("evil", to: "cache/f1")
-    #expect(try fixture.directory.read("cache/f0") == "good")
+    #expect(FileTree.remove("\(sandbox.path)/data") == 0)
+    let problem = #expect(throws: SandboxProblem.self) {
+      try fixture.room.collect(order, from: sandbox)
+    }
+    #expect(problem?.ending == .missingOutput(0))
   }
 
-  @Test func everyChangedInputIsNamedAndDiscarded() throws {
-    let fixture = try RoomFixture()
-    for index in 0..<3 { try fixture.write("old", to: "cache/f\(index)") }
-    let order = fixture.order(inputs: [(0, "a"), (1, "b"), (2, "c")])
+  @Test func outputsInDirectoriesAreMovedIntoTheCache() throws {
+    let fixture = try Fixture()
+    let order = fixture.order(outputs: ["a/b/out", "top"])
     let sandbox = try fixture.room.make(for: order)
-    let file = try OwnedDescriptor.open("\(sandbox.path)/a", O_WRONLY | O_APPEND)
-    _ = Array("more".utf8).withUnsafeBytes { writeAll($0, to: file.number) }
-    chmod("\(sandbox.path)/c", 0)
-    #expect(fixture.room.changedInputs(in: sandbox, of: order) == [0, 2])
-    #expect(access("\(fixture.directory.path)/cache/f0", F_OK) != 0)
-    #expect(access("\(fixture.directory.path)/cache/f1", F_OK) == 0)
+    try fixture.directory.write("deep", to: "room/1/a/b/out")
+    try fixture.directory.write("flat!", to: "room/1/top")
+    #expect(try fixture.room.collect(order, from: sandbox) == [4, 5])
+    #expect(try fixture.directory.read("cache/f10") == "deep")
+    #expect(try fixture.directory.read("cache/f11") == "flat!")
+  }
+
+  @Test func anOutputThatIsItsInputBecomesAFileOfItsOwn() throws {
+    let fixture = try Fixture()
+    try fixture.directory.write("input", to: "cache/f0")
+    let order = fixture.order(["in"], outputs: ["moved"])
+    let sandbox = try fixture.room.make(for: order)
+    rename("\(sandbox.path)/in", "\(sandbox.path)/moved")
+    #expect(try fixture.room.collect(order, from: sandbox) == [5])
+    let cache = "\(fixture.directory.path)/cache"
+    #expect(try fixture.directory.read("cache/f10") == "input")
+    #expect(fixture.inode("\(cache)/f0") != fixture.inode("\(cache)/f10"))
+  }
+
+  @Test func outputsThatAreOneFileBecomeTwo() throws {
+    let fixture = try Fixture()
+    let order = fixture.order(outputs: ["one", "two"])
+    let sandbox = try fixture.room.make(for: order)
+    try fixture.directory.write("same", to: "room/1/one")
+    link("\(sandbox.path)/one", "\(sandbox.path)/two")
+    #expect(try fixture.room.collect(order, from: sandbox) == [4, 4])
+    let cache = "\(fixture.directory.path)/cache"
+    #expect(try fixture.directory.read("cache/f11") == "same")
+    #expect(fixture.inode("\(cache)/f10") != fixture.inode("\(cache)/f11"))
+  }
+
+  @Test func aTreeWithFilesOfItsInputIsCopied() throws {
+    let fixture = try Fixture()
+    #expect(FileTree.makeDirectories("\(fixture.directory.path)/cache/f0/d") == 0)
+    try fixture.directory.write("input", to: "cache/f0/d/x")
+    let order = fixture.order(["in"], outputs: ["out"], isDirectory: true)
+    let sandbox = try fixture.room.make(for: order)
+    rename("\(sandbox.path)/in", "\(sandbox.path)/out")
+    _ = try fixture.room.collect(order, from: sandbox)
+    let cache = "\(fixture.directory.path)/cache"
+    #expect(try fixture.directory.read("cache/f10/d/x") == "input")
+    #expect(fixture.inode("\(cache)/f0/d/x") != fixture.inode("\(cache)/f10/d/x"))
+  }
+
+  @Test func takingPermissionsFromAnInputChangesIt() throws {
+    let fixture = try Fixture()
+    for name in ["f0", "f1", "f2"] { try fixture.directory.write("input", to: "cache/\(name)") }
+    let order = fixture.order(["a", "b", "c"])
+    let sandbox = try fixture.room.make(for: order)
+    #expect(fixture.room.changedInputs(in: sandbox, of: order) == [])
+    chmod("\(sandbox.path)/b", 0)
+    chmod("\(sandbox.path)/c", 0o755)
+    #expect(fixture.room.changedInputs(in: sandbox, of: order) == [1, 2])
+    #expect(fixture.exists("cache/f0"))
+    #expect(!fixture.exists("cache/f1") && !fixture.exists("cache/f2"))
+  }
+
+  @Test func aSandboxUsedAgainIsOpenToItsOwner() throws {
+    let fixture = try Fixture()
+    let order = fixture.order()
+    let sandbox = try fixture.room.make(for: order)
+    chmod(sandbox.path, 0o500)
     fixture.room.recycle(sandbox, order)
+    let next = try fixture.room.make(for: order)
+    #expect(next.path == sandbox.path)
+    var info = stat()
+    #expect(lstat(next.path, &info) == 0 && info.st_mode & 0o777 == 0o700)
   }
 
   @Test func aSandboxThatWasMovedIsNotUsedAgain() throws {
-    let fixture = try RoomFixture()
+    let fixture = try Fixture()
     let order = fixture.order()
-    let first = try fixture.room.make(for: order)
-    fixture.room.recycle(first, order)
-    let again = try fixture.room.make(for: order)
-    #expect(again.path == first.path)
-    #expect(rename(again.path, "\(fixture.directory.path)/elsewhere") == 0)
-    fixture.room.recycle(again, order)
-    #expect(try fixture.room.make(for: order).path != first.path)
+    let sandbox = try fixture.room.make(for: order)
+    rename(sandbox.path, "\(fixture.directory.path)/elsewhere")
+    symlink("\(fixture.directory.path)/victim", sandbox.path)
+    fixture.room.recycle(sandbox, order)
+    #expect(try fixture.room.make(for: order).path != sandbox.path)
+    #expect(fixture.exists("victim"))
   }
 
-  @Test func aPipeIsNoInputAndNoTarget() throws {
-    let directory = try TemporaryDirectory()
-    let pipe = "\(directory.path)/pipe"
-    mkfifo(pipe, 0o600)
-    #expect(FileTree.copyFile(pipe, to: "\(directory.path)/x").error == ENOTSUP)
-    try directory.write("new", to: "temporary")
-    #expect(replaceFile(at: pipe, by: "\(directory.path)/temporary") == ENOTSUP)
+  @Test func aSandboxThatCannotBeFilledIsDropped() throws {
+    let fixture = try Fixture()
+    try fixture.directory.write("input", to: "cache/f0")
+    let order = fixture.order(["here", "absent"])
+    #expect(throws: SandboxProblem.self) { try fixture.room.make(for: order) }
+    #expect(!fixture.exists("room/1"))
+    #expect(try fixture.room.make(for: fixture.order()).path.hasSuffix("/2"))
   }
 
-  @Test func aFileThatSaysItIsEmptyIsReadToItsEnd() throws {
-    let directory = try TemporaryDirectory()
-    #expect(FileTree.copyFile("/proc/self/status", to: "\(directory.path)/x").error == 0)
-    #expect(try directory.read("x").contains("Pid:"))
+  @Test(arguments: [
+    ("x", true), ("../top", true), ("./d/../../top", true), ("absent", true),
+    ("/etc/passwd", false), ("../..", false), ("../../top", false), ("up/../../..", false),
+    ("up/up/up/../..", false),
+  ])
+  func linksOfATreeStayInside(_ text: String, _ isInside: Bool) throws {
+    let fixture = try Fixture()
+    let order = fixture.order(outputs: ["t"], isDirectory: true)
+    let sandbox = try fixture.room.make(for: order)
+    #expect(FileTree.makeDirectories("\(sandbox.path)/t/d/d") == 0)
+    try fixture.directory.write("x", to: "room/1/t/top")
+    symlink(".", "\(sandbox.path)/t/d/up")
+    symlink(text, "\(sandbox.path)/t/d/link")
+    if isInside {
+      _ = try fixture.room.collect(order, from: sandbox)
+      #expect(fixture.exists("cache/f10/top"))
+      return
+    }
+    let problem = #expect(throws: SandboxProblem.self) {
+      try fixture.room.collect(order, from: sandbox)
+    }
+    #expect(problem?.ending == .wrongOutputKind(0))
+    #expect(problem?.reason == "output t holds a symbolic link d/link that leads out of it")
   }
 }
