@@ -15,12 +15,30 @@ final class OutputCapture {
   private var memory: [UInt8] = []
   private var spill: Int32 = -1
   private(set) var totalByteCount: Int64 = 0
+  /// Bytes from the start of the stream that memory or file took; less than all after a failure.
+  private var storedByteCount: Int64 = 0
+  /// Why nothing is stored any more: a full disk loses output, never the task.
+  private var spillError: Int32 = 0
+  /// The end of what came after the failure: reports show it.
+  private var lastBytes: [UInt8] = []
   private let spillPath: String
+  private let openSpill: (String) -> Int32
 
   /// Reads from `descriptor`, which it owns.
-  init(descriptor: Int32, spillPath: String) {
+  init(
+    descriptor: Int32, spillPath: String,
+    openSpill: @escaping (String) -> Int32 = OutputCapture.openUnlinked
+  ) {
     self.descriptor = descriptor
     self.spillPath = spillPath
+    self.openSpill = openSpill
+  }
+
+  /// A new file without a name, or -errno.
+  private static func openUnlinked(_ path: String) -> Int32 {
+    let made = clinux_open_at(AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
+    if made >= 0 { unlink(path) }
+    return made
   }
 
   deinit {
@@ -41,29 +59,51 @@ final class OutputCapture {
   }
 
   private func keep(_ bytes: UnsafeRawBufferPointer) {
-    let start = totalByteCount
     totalByteCount += Int64(bytes.count)
-    if spill < 0 && memory.count + bytes.count <= Self.memoryMax {
-      memory.append(contentsOf: bytes)
+    if spillError == 0 && spill < 0 {
+      if memory.count + bytes.count <= Self.memoryMax {
+        memory.append(contentsOf: bytes)
+        storedByteCount = totalByteCount
+        return
+      }
+      moveToSpill()
+    }
+    var rest = bytes
+    if spillError == 0 { rest = store(bytes) }
+    if spillError != 0 { keepLast(rest) }
+  }
+
+  /// Makes the file and puts what is in memory there, or stays in memory.
+  private func moveToSpill() {
+    let made = openSpill(spillPath)
+    if made < 0 {
+      spillError = -made
       return
     }
-    if spill < 0 {
-      let made = clinux_open_at(
-        AT_FDCWD, spillPath, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
-      if made < 0 { return }
-      unlink(spillPath)
-      spill = made
-      memory.withUnsafeBytes { store($0, at: 0) }
+    spill = made
+    storedByteCount = 0
+    _ = memory.withUnsafeBytes { store($0) }
+    if spillError == 0 {
       memory = []
+      return
     }
-    store(bytes, at: start)
+    close(spill)
+    spill = -1
+    storedByteCount = Int64(memory.count)
+  }
+
+  private func keepLast(_ bytes: UnsafeRawBufferPointer) {
+    lastBytes.append(contentsOf: bytes.suffix(Limits.errorTailByteCount))
+    let surplus = lastBytes.count - Limits.errorTailByteCount
+    if surplus > 0 { lastBytes.removeFirst(surplus) }
   }
 
   /// Stores bytes at their place in the stream: the head where it is, the rest in a ring behind it.
-  private func store(_ bytes: UnsafeRawBufferPointer, at start: Int64) {
+  /// Returns those that found no room.
+  private func store(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
     var rest = bytes
-    var position = start
     while !rest.isEmpty {
+      let position = storedByteCount
       let offset: Int64
       let room: Int64
       if position < Self.half {
@@ -73,24 +113,39 @@ final class OutputCapture {
         offset = Self.half + (position - Self.half) % Self.half
         room = Self.half - (position - Self.half) % Self.half
       }
-      let count = min(Int(room), rest.count)
-      // A full disk loses output, never the task.
-      if pwrite(spill, rest.baseAddress, count, off_t(offset)) < 0 { return }
+      let count = pwrite(spill, rest.baseAddress, min(Int(room), rest.count), off_t(offset))
+      if count < 0 && errno == EINTR { continue }
+      if count <= 0 {
+        spillError = count < 0 ? errno : EIO
+        break
+      }
       rest = UnsafeRawBufferPointer(rebasing: rest[count...])
-      position += Int64(count)
+      storedByteCount += Int64(count)
     }
+    return rest
   }
 
   /// Bytes that were dropped between head and tail.
-  var droppedByteCount: Int64 { max(0, totalByteCount - 2 * Self.half) }
+  var droppedByteCount: Int64 { max(0, storedByteCount - 2 * Self.half) }
 
-  /// What was kept, with a line where something was dropped.
+  /// What was kept, with a line where something was dropped or lost.
   func contents() -> [UInt8] {
-    if spill < 0 { return memory }
-    let head = stored(at: 0, count: min(totalByteCount, Self.half))
-    if totalByteCount <= Self.half { return head }
-    let tailCount = min(totalByteCount - Self.half, Self.half)
-    let tailStart = totalByteCount - tailCount
+    var all = spill < 0 ? memory : spilled()
+    if spillError == 0 { return all }
+    let lostByteCount = totalByteCount - storedByteCount - Int64(lastBytes.count)
+    if lostByteCount > 0 {
+      let line =
+        "\n[vine-mpi: \(lostByteCount) bytes of output lost here: \(errorText(spillError))]\n"
+      all += Array(line.utf8)
+    }
+    return all + lastBytes
+  }
+
+  private func spilled() -> [UInt8] {
+    let head = stored(at: 0, count: min(storedByteCount, Self.half))
+    if storedByteCount <= Self.half { return head }
+    let tailCount = min(storedByteCount - Self.half, Self.half)
+    let tailStart = storedByteCount - tailCount
     let split = (tailStart - Self.half) % Self.half
     let first = min(Self.half - split, tailCount)
     var all = head
@@ -111,6 +166,7 @@ final class OutputCapture {
 
   /// The last `count` bytes.
   func tail(_ count: Int) -> [UInt8] {
-    spill < 0 ? Array(memory.suffix(count)) : Array(contents().suffix(count))
+    let bytes = spillError != 0 && lastBytes.count >= count ? lastBytes : contents()
+    return Array(bytes.suffix(count))
   }
 }
