@@ -242,6 +242,8 @@ final class RankLoop {
     if boxes.contains(where: \.hasUnfinishedSends) { return min(doubled, 200_000) }
     // With a doorbell at every peer nothing is missed; the bound is for a bell that got lost.
     let bells = boxes.reduce(0) { $0 + $1.doorbells.count }
-    return bells >= bellCount ? 20_000_000 : min(doubled, 1_000_000)
+    if bells >= bellCount { return 20_000_000 }
+    // After a second of silence, a look costs more of a core than it saves in waiting.
+    return min(doubled, idleTurns > 1000 ? 1_800_000 : 1_000_000)
   }
 }
