@@ -140,6 +140,7 @@ package struct Manager: ~Copyable {
     switch event {
     case .received(let message, let worker):
       receive(message, from: worker, at: now, effects: &effects)
+    case .workerLost: break
     case .published(let file, let error):
       onPublished(file, error: error, at: now, effects: &effects)
     case .drainRequested:

@@ -3,6 +3,9 @@
 /// What happened.
 package enum ManagerEvent: Equatable, Sendable {
   case received(WorkerMessage, from: WorkerID)
+  /// The worker is dead or silent for too long: it is told to leave, and nothing it says is heard
+  /// any more.
+  case workerLost(WorkerID)
   /// The rename of a committed output ended; `error` is 0 or an errno.
   case published(FileID, error: Int32)
   /// Start nothing more, let what runs end (SIGUSR1, RUN/stop, walltime).

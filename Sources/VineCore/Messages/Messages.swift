@@ -26,11 +26,13 @@ package enum Ending: Hashable, Sendable {
   case fitsNoNode
   /// Killed by order of the manager: the run is being stopped.
   case killed
+  /// The rank it ran on was lost.
+  case lost
 
   /// Whether the task's own retries are charged, rather than the losses of the run.
   package var isOwnFault: Bool {
     switch self {
-    case .sandboxFailed, .inputUnavailable, .outputNotWritten, .killed: false
+    case .sandboxFailed, .inputUnavailable, .outputNotWritten, .killed, .lost: false
     default: true
     }
   }

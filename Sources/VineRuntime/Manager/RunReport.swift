@@ -81,6 +81,7 @@ extension Workflow {
       "output \(locationText(file)) not written: \(errorText(error))"
     case .fitsNoNode: fitText(of: task)
     case .killed: "killed: the run was stopped"
+    case .lost: "the rank it ran on was lost"
     }
   }
 

@@ -156,6 +156,7 @@ extension WireWriter {
       case .outputNotWritten(let file, let errno): (10, file.rawValue, errno)
       case .fitsNoNode: (11, 0, 0)
       case .killed: (12, 0, 0)
+      case .lost: (13, 0, 0)
       }
     put(code)
     put(first)
@@ -348,6 +349,7 @@ extension WireReader {
     case 10: return .outputNotWritten(FileID(rawValue: first), second)
     case 11: return .fitsNoNode
     case 12: return .killed
+    case 13: return .lost
     default: throw WireError()
     }
   }
