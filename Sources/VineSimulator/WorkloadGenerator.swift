@@ -23,6 +23,7 @@ package struct WorkloadGenerator {
   private let byteCounts: [Int]
   private let inputCountMax: Int
   private let recency: Int
+  private let deterministicRate: Int
 
   package init(random source: inout PRNG) {
     random = source.split()
@@ -40,6 +41,7 @@ package struct WorkloadGenerator {
     byteCounts = random.pick([[0], [1, 1_000], [0, 1_000_000, 2_000_000_000], [-1, 5_000_000]])
     inputCountMax = random.pick([0, 1, 3, 12])
     recency = random.pick([3, 10, 1_000])
+    deterministicRate = random.pick([0, 300, 700, 1_000])
   }
 
   /// A workflow of up to `taskCountMax` tasks, some of which may fit no node of `cluster`.
@@ -99,6 +101,7 @@ package struct WorkloadGenerator {
   private mutating func appendTask(_ index: Int) {
     var draft = TaskDraft(id: "task-\(index)")
     draft.usesSandbox = !(usesOutsideTasks && random.chance(perMille: 300))
+    draft.isDeterministic = random.chance(perMille: deterministicRate)
     draft.request = random.pick(requests)
     draft.estimateMicroseconds = random.chance(perMille: 50) ? -1 : Int64(random.pick(durations))
     if usesRetries { draft.retries = UInt16(random.below(4)) }
