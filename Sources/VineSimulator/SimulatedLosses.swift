@@ -21,24 +21,27 @@ extension Simulation {
       heap.insert(.silenceEnds(index), at: now.adding(nanoseconds: 2 * length))
       if isSpared || plan.coin() { return }
       // The node hears nobody either, so it ends its processes before the manager gives it up.
+      let notice = now.adding(nanoseconds: length + plan.noticeDelay())
       for worker in workers {
         heap.insert(.died(WorkerID(index: worker)), at: now.adding(nanoseconds: length - 1))
-        heap.insert(
-          .declaredLost(WorkerID(index: worker)),
-          at: now.adding(nanoseconds: length + plan.noticeDelay()))
+        heap.insert(.declaredLost(WorkerID(index: worker)), at: notice)
       }
     case 1 where !isSpared:
-      for worker in workers { lose(WorkerID(index: worker), &plan, at: now) }
+      lose(workers, &plan, at: now)
     default:
       if isSpared && workers.count < 2 { return }
-      lose(WorkerID(index: workers[plan.place(below: workers.count)]), &plan, at: now)
+      lose([workers[plan.place(below: workers.count)]], &plan, at: now)
     }
   }
 
-  private mutating func lose(_ worker: WorkerID, _ plan: inout FaultPlan, at now: Instant) {
-    if plan.coin() { ranks[worker.index].losesLastWords = true }
-    die(worker, at: now)
-    heap.insert(.declaredLost(worker), at: now.adding(nanoseconds: plan.noticeDelay()))
+  /// All of a node are given up together: else its tasks would go from one dead rank to the next.
+  private mutating func lose(_ workers: [Int], _ plan: inout FaultPlan, at now: Instant) {
+    let notice = now.adding(nanoseconds: plan.noticeDelay())
+    for worker in workers.map({ WorkerID(index: $0) }) {
+      if plan.coin() { ranks[worker.index].losesLastWords = true }
+      die(worker, at: now)
+      heap.insert(.declaredLost(worker), at: notice)
+    }
   }
 
   func isDead(node index: Int) -> Bool { nodes[index].workers.allSatisfy { ranks[$0].isDead } }

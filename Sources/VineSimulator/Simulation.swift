@@ -178,6 +178,7 @@ package struct Simulation: ~Copyable {
   // MARK: The manager
 
   mutating func hear(_ event: ManagerEvent, at now: Instant) {
+    options.log?("\(now.nanoseconds) hears \(event)")
     manager.handle(event, at: now, effects: &managerEffects)
     managerHeard = true
     carryOut(at: now)
@@ -206,6 +207,7 @@ package struct Simulation: ~Copyable {
   }
 
   private mutating func carryOut(_ effect: ManagerEffect, at now: Instant) {
+    options.log?("\(now.nanoseconds)   orders \(effect)")
     switch effect {
     case .send(let message, let worker):
       if ranks[worker.index].isDeclaredLost {

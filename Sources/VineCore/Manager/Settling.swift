@@ -59,16 +59,15 @@ extension Manager {
 
   /// Has an agent write a value to the shared file system, from any node that has it.
   mutating func orderCommit(of file: FileID, effects: inout [ManagerEffect]) {
-    let accepted = acceptedValue(of: file)
     guard values.durable[file.index].standing == .volatile,
       let replica = replicas.replicas(of: file).first(where: { replicas[$0].isUsable })
     else { return }
     let row = replicas[replica]
-    let value = FileValue(file, attempt: row.attempt)
+    let value = row.value
     replicas[replica].pinCount += 1
-    values.durable[file.index] = DurableRow(standing: .committing, attempt: accepted.attempt)
+    values.durable[file.index] = DurableRow(standing: .committing, attempt: value.attempt)
     let agent = nodes[row.node].agent
-    commits[file] = CommitRow(value: value, worker: agent)
+    commits[value] = CommitRow(value: value, worker: agent)
     effects.append(.send(.commit(value), to: agent))
   }
 
@@ -84,14 +83,18 @@ extension Manager {
     _ value: FileValue, byteCount: Int64, error: Int32, from worker: WorkerID, at now: Instant,
     effects: inout [ManagerEffect]
   ) {
-    guard let commit = commits[value.file], commit.value == value, commit.worker == worker else {
-      if error == 0 { effects.append(.discard(value)) }
+    guard let commit = commits[value], commit.worker == worker else {
+      // A report that comes twice must not cost the copy that counts.
+      let row = values.durable[value.file.index]
+      let counts =
+        row.attempt == value.attempt && (row.standing.isDurable || row.standing == .committing)
+      if error == 0 && !counts { effects.append(.discard(value)) }
       return
     }
     let file = value.file
-    commits[file] = nil
+    commits[value] = nil
     isSettlingDue = true
-    let isCurrent = values.durable[file.index].standing == .committing
+    let isCurrent = isCommitting(value)
     if isCurrent { values.durable[file.index].standing = .volatile }
     defer { unpinCommitted(file, on: nodeOfWorker[worker.index], effects: &effects) }
     guard isCurrent else {
@@ -110,8 +113,22 @@ extension Manager {
         firstWaitingSince = firstWaitingSince ?? now
       }
     } else {
-      commitFailed(file, error: error, effects: &effects)
+      commitFailed(file, error: error, at: now, effects: &effects)
     }
+  }
+
+  /// Whether the commit of `value` that is under way is of the value that counts.
+  func isCommitting(_ value: FileValue) -> Bool {
+    let row = values.durable[value.file.index]
+    return row.standing == .committing && row.attempt == value.attempt
+  }
+
+  /// An output with a path came back to a node, or could not be committed before.
+  mutating func commitIfWanted(_ file: FileID, effects: inout [ManagerEffect]) {
+    let row = workflow.files[file]
+    guard row.isPublished, usesCommit(row.producer), tasks[row.producer.index].state == .done
+    else { return }
+    orderCommit(of: file, effects: &effects)
   }
 
   private mutating func unpinCommitted(
@@ -123,11 +140,12 @@ extension Manager {
   }
 
   private mutating func commitFailed(
-    _ file: FileID, error: Int32, effects: inout [ManagerEffect]
+    _ file: FileID, error: Int32, at now: Instant, effects: inout [ManagerEffect]
   ) {
     commitFailures[file, default: 0] += 1
     if commitFailures[file, default: 0] < Limits.fetchRetryMax {
       orderCommit(of: file, effects: &effects)
+      replaceValueIfNeeded(of: file, at: now, effects: &effects)
     } else if workflow.files[file].isPublished {
       outputNotWritten(file, error: error, effects: &effects)
     }

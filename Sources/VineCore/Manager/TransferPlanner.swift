@@ -66,6 +66,7 @@ extension Manager {
       replicas[row.replica].byteCount = byteCount
       demands[row.file]?.sources.append(row.node)
       wake(row.file)
+      commitIfWanted(row.file, effects: &effects)
       wakeWaiters(of: row.replica, effects: &effects)
       dropIfUnused(row.replica, effects: &effects)
       return
@@ -76,9 +77,10 @@ extension Manager {
       // Whoever wanted it has failed meanwhile. Nothing may keep its sources either: trying again
       // could read a path that is not published yet.
       replicas.remove(row.replica)
+      replaceValueIfNeeded(of: row.file, at: now, effects: &effects)
       return
     }
-    replicas[row.replica].failureCount += 1
+    if !row.isSourceLost { replicas[row.replica].failureCount += 1 }
     if Int(replicas[row.replica].failureCount) < Limits.fetchRetryMax {
       replicas[row.replica].state = .planned
       demand(row.replica)
@@ -158,7 +160,7 @@ extension Manager {
 
   /// Frees a replica that nothing will read: no consumer remains, or its lifetime is `task`, it is
   /// pinned by none, and it can be had again.
-  private mutating func dropIfUnused(_ replica: UInt32, effects: inout [ManagerEffect]) {
+  mutating func dropIfUnused(_ replica: UInt32, effects: inout [ManagerEffect]) {
     let row = replicas[replica]
     guard row.pinCount == 0, row.isUsable, row.waiters.isEmpty else { return }
     let file = workflow.files[row.file]

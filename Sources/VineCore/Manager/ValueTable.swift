@@ -38,6 +38,12 @@ struct CommitRow {
   var isDamaged = false
 }
 
+/// A value that waits on its node until nobody uses the earlier one there.
+struct Heir {
+  let attempt: UInt32
+  let byteCount: Int64
+}
+
 /// The values of a run.
 struct ValueTable {
   /// The attempt whose outputs count, by task; 0: none.
@@ -50,6 +56,9 @@ struct ValueTable {
   var earlyHashes: [FileValue: ContentHash] = [:]
   /// Outputs that a new attempt left on a node that still has the earlier value.
   var arrivals: [FileValue: Int64] = [:]
+  /// Accepted values on nodes where an earlier one is still in use, by the replica row that they
+  /// will take over.
+  var heirs: [UInt32: Heir] = [:]
   /// Input bindings and control edges that are satisfied.
   var isInputSatisfied: BitArray
   var isControlSatisfied: BitArray
@@ -97,7 +106,7 @@ extension Manager {
     if values.durable[file.index].standing.isDurable || !usesCommit(row.producer) { return true }
     return replicas.replicas(of: file).contains { replica in
       let row = replicas[replica]
-      return row.state != .planned && !row.isDamaged
+      return row.state != .planned && (!row.isDamaged || values.heirs[replica] != nil)
     }
   }
 
