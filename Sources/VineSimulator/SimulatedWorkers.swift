@@ -85,7 +85,9 @@ extension Simulation {
 
   private func isDuplicable(_ message: WorkerMessage) -> Bool {
     switch message {
-    case .taskFinished, .replicaReady, .committed, .transferEnded, .hashed: true
+    case .taskFinished, .replicaReady, .transferEnded, .hashed: true
+    // A failed commit is ordered again under the same name, and its second report is no other's.
+    case .committed(_, _, let error): error == 0
     case .taskReturned, .replicaDamaged: false
     }
   }

@@ -214,7 +214,7 @@ package struct Manager: ~Copyable {
     let node = nodeOfWorker[worker.index]
     if isKnown(value, on: node) || values.arrivals[value] != nil { return }
     guard isExpected(value, from: worker) else {
-      effects.append(.send(.unlink(value), to: nodes[node].agent))
+      orderUnlink(value, on: node, effects: &effects)
       return
     }
     if replicas.find(value.file, on: node) != nil {

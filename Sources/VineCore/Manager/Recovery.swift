@@ -84,7 +84,7 @@ extension Manager {
       for replica in replicas.replicas(of: output.file)
       where replicas[replica].attempt == attempt.number && replicas[replica].state == .ready {
         let node = replicas[replica].node
-        if !nodes[node].isDead { effects.append(.send(.unlink(value), to: nodes[node].agent)) }
+        orderUnlink(value, on: node, effects: &effects)
         replicas.remove(replica)
       }
     }
@@ -328,7 +328,7 @@ extension Manager {
     }
     let row = replicas[replica]
     if isSame && row.isUsable {
-      effects.append(.send(.unlink(fresh), to: nodes[node].agent))
+      orderUnlink(fresh, on: node, effects: &effects)
       return
     }
     if row.state == .ready {
@@ -363,7 +363,7 @@ extension Manager {
     let row = replicas[replica]
     if let other = values.heirs[replica] {
       let value = FileValue(row.file, attempt: other.attempt)
-      effects.append(.send(.unlink(value), to: nodes[row.node].agent))
+      orderUnlink(value, on: row.node, effects: &effects)
     } else if row.isDamaged {
       demands[row.file]?.usableCount += 1
     }
@@ -386,7 +386,7 @@ extension Manager {
     case .ready:
       if let heir = values.heirs.removeValue(forKey: replica) {
         let value = FileValue(row.file, attempt: heir.attempt)
-        effects.append(.send(.unlink(value), to: nodes[row.node].agent))
+        orderUnlink(value, on: row.node, effects: &effects)
       } else if row.isDamaged {
         return
       }

@@ -298,17 +298,6 @@ extension Manager {
     if publishIntents.count == 1 || effects.last != .sync { effects.append(.sync) }
   }
 
-  /// Whether every copy that matters of what `task` made is durable.
-  private func isDurable(_ task: TaskID) -> Bool {
-    if !usesCommit(task) { return true }
-    return workflow.outputs(of: task).allSatisfy { output in
-      let standing = values.durable[output.file.index].standing
-      if standing.isDurable || standing == .unwritten { return true }
-      return !workflow.files[output.file].isPublished
-        && workflow.files[output.file].firstConsumer == .max
-    }
-  }
-
   /// Whether a task by itself may have to run again: it is open, or an output with a path is not
   /// committed.
   private func isOpen(_ task: TaskID) -> Bool {
@@ -333,15 +322,14 @@ extension Manager {
       spread.stack.append(task)
     }
     while let task = spread.stack.popLast() {
-      let isDone = tasks[task.index].state == .done
       if spread.holds(.mayRepeat, task) {
         for input in workflow.inputs(of: task) {
           let producer = workflow.files[input.file].producer
-          if producer != .none && !isDurable(producer) { doubt(producer, .mayRepeat, &spread) }
+          // Only what it reads matters: an output that nobody needs again may be gone.
+          let isSafe = producer == .none || values.durable[input.file.index].standing.isDurable
+          if !isSafe && usesCommit(producer) { doubt(producer, .mayRepeat, &spread) }
         }
-        if !workflow.tasks[task].isDeterministic && !(isDone && isDurable(task)) {
-          spread.add(.mayChange, task)
-        }
+        if !workflow.tasks[task].isDeterministic { spread.add(.mayChange, task) }
       }
       if spread.holds(.mayChange, task) {
         doubt(task, .mayRepeat, &spread)

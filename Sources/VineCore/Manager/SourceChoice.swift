@@ -216,7 +216,7 @@ extension Manager {
   mutating func settleDamaged(_ replica: UInt32, effects: inout [ManagerEffect]) {
     let row = replicas[replica]
     guard Int(row.pinCount) == row.waiters.count else { return }
-    effects.append(.send(.unlink(row.value), to: nodes[row.node].agent))
+    orderUnlink(row.value, on: row.node, effects: &effects)
     if let heir = values.heirs.removeValue(forKey: replica) {
       install(heir, in: replica, effects: &effects)
     } else if row.waiters.isEmpty {

@@ -55,8 +55,7 @@ extension Manager {
     guard row.replica != .max else {
       // The value was made anew meanwhile.
       if error == 0 {
-        effects.append(
-          .send(.unlink(FileValue(row.file, attempt: row.attempt)), to: nodes[row.node].agent))
+        orderUnlink(FileValue(row.file, attempt: row.attempt), on: row.node, effects: &effects)
       }
       return
     }
@@ -173,9 +172,16 @@ extension Manager {
     case .task:
       if remainingConsumers[row.file.index] > 0 && file.producer != .none { return }
     }
-    effects.append(.send(.unlink(row.value), to: nodes[row.node].agent))
+    orderUnlink(row.value, on: row.node, effects: &effects)
     demands[row.file]?.usableCount -= 1
     replicas.remove(replica)
+  }
+
+  /// Has a node forget a replica; with a dead node it is gone already.
+  mutating func orderUnlink(
+    _ value: FileValue, on node: NodeID, effects: inout [ManagerEffect]
+  ) {
+    if !nodes[node].isDead { effects.append(.send(.unlink(value), to: nodes[node].agent)) }
   }
 
   // MARK: Outputs
