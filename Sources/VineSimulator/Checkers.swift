@@ -229,12 +229,13 @@ struct Checkers {
     if !everAccepted.contains(origin) {
       violate("\(file) is published before its task succeeded")
     }
-    if !hasLiars, let what = provenance.publish(file, origin) { violate(what) }
   }
 
   /// A rename ended.
-  mutating func published(_ file: FileID, error: Int32) {
-    if error == 0 { publishCounts[file.index] += 1 }
+  mutating func published(_ file: FileID, _ origin: Origin?, error: Int32) {
+    guard error == 0, let origin else { return }
+    publishCounts[file.index] += 1
+    if !hasLiars, let what = provenance.publish(file, origin, accepted: accepted) { violate(what) }
   }
 
   /// The manager gave an output up.
@@ -246,7 +247,7 @@ struct Checkers {
   // MARK: The end
 
   /// What is wrong with the end of the run; nil when all is as promised.
-  mutating func concluded(_ outcome: Outcome) -> String? {
+  mutating func concluded(_ outcome: Outcome, isGivenUp: (TaskID) -> Bool) -> String? {
     if outcome.contradiction != .none {
       if !hasContradiction { violate("\(outcome) without a report") }
       return violation
@@ -267,12 +268,12 @@ struct Checkers {
       }
     }
     if !running.isEmpty { violate("processes are left") }
-    if !hasLiars { checkValues() }
+    if !hasLiars { checkValues(isGivenUp: isGivenUp) }
     return violation
   }
 
   /// What counts was made from what counts, and from what the world saw.
-  private mutating func checkValues() {
+  private mutating func checkValues(isGivenUp: (TaskID) -> Bool) {
     for task in workflow.tasks.ids where isDone[task.index] {
       guard let origin = accepted[task.index] else { continue }
       for read in provenance.reads(of: origin) where read.attempt.task != .none {
@@ -283,7 +284,7 @@ struct Checkers {
         }
       }
     }
-    for task in workflow.tasks.ids where !isDone[task.index] && !hasFailed[task.index] {
+    for task in workflow.tasks.ids where !isDone[task.index] && !isGivenUp(task) {
       guard provenance.seenContent(of: task) != nil, !workflow.tasks[task].isDeterministic
       else { continue }
       violate("\(task) is to run again, though the world saw its value")

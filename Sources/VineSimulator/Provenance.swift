@@ -51,13 +51,16 @@ struct Provenance {
 
   /// The world sees `file`, and through it one content of everything it came from. Says what is
   /// wrong when it has seen another one before.
-  mutating func publish(_ file: FileID, _ origin: Origin) -> String? {
+  mutating func publish(_ file: FileID, _ origin: Origin, accepted: [Origin?]) -> String? {
     var stack = [origin]
     var seen: Set<Origin> = []
     while let next = stack.popLast() {
       guard next.attempt.task != .none, seen.insert(next).inserted else { continue }
       let task = next.attempt.task
       let content = content(of: next)
+      if let other = accepted[task.index], self.content(of: other) != content {
+        return "\(file) is published from \(next.attempt), but \(other.attempt) is what counts"
+      }
       if let pin = pins[task], pin.content != content {
         return "\(task) is seen with one value through \(pin.seenThrough), another through \(file)"
       }

@@ -139,7 +139,7 @@ package struct Simulation: ~Copyable {
     case .published(let value, let error):
       let file = value.file
       if error == 0, let origin = durableValues[value] { sharedFiles[file] = origin }
-      checkers?.published(file, error: error)
+      checkers?.published(file, durableValues[value], error: error)
       trace.mix(32, file.index, Int(error), at: now)
       hear(.published(file, error: error), at: now)
     case .journalSynced(let record): hear(.journalSynced(upTo: record), at: now)
@@ -284,7 +284,11 @@ package struct Simulation: ~Copyable {
     let total = Double(coreCount) * Double(result.makespan.nanoseconds)
     result.coreUtilisation = total > 0 ? busyCoreNanoseconds / total : 0
     if let outcome = result.outcome, result.violation == nil {
-      result.violation = checkers?.concluded(outcome)
+      var isGivenUp: [Bool] = []
+      for task in workflow.tasks.ids {
+        isGivenUp.append([.failed, .cancelled].contains(manager.state(of: task)))
+      }
+      result.violation = checkers?.concluded(outcome) { isGivenUp[$0.index] }
     }
   }
 }

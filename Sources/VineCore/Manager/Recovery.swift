@@ -125,6 +125,7 @@ extension Manager {
       let row = replicas[replica]
       replicas[replica].waiters = []
       replicas[replica].pinCount = 0
+      orphans.append(row.file)
       // A planned one stands in queues, which drop it when its turn comes.
       if row.state == .planned { continue }
       let heir = values.heirs.removeValue(forKey: replica)
@@ -133,7 +134,6 @@ extension Manager {
       }
       wake(row.file)
       replicas.remove(replica)
-      orphans.append(row.file)
     }
     return orphans
   }

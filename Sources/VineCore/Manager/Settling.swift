@@ -346,9 +346,11 @@ extension Manager {
     return spread.doubts
   }
 
-  /// Only what is done can lose what it has.
+  /// Only what has a value can lose it: a task that is done, runs again, or failed at that.
   private func doubt(_ task: TaskID, _ doubt: Doubt, _ spread: inout DoubtSpread) {
-    if tasks[task.index].state == .done { spread.add(doubt, task) }
+    if values.accepted[task.index] == 0 { return }
+    if doubt == .mayRepeat && tasks[task.index].state.isFinal { return }
+    spread.add(doubt, task)
   }
 
   /// Commits the done tasks that hold others up because an open task still reads what they made.

@@ -71,6 +71,7 @@ extension Manager {
       if replicas[replica].pinCount == 0 {
         // Whoever wanted it has failed meanwhile.
         replicas.remove(replica)
+        replaceValueIfNeeded(of: file, at: now, effects: &effects)
       } else if nodes[node].receiveCount >= Limits.transfersPerReceiverMax {
         nodes[node].waitingReplicas.append(replica)
       } else if let (source, sourceReplica) = chooseSource(for: file, &demand) {
