@@ -180,7 +180,7 @@ extension Manager {
       return
     }
     let standing = values.durable[file.index].standing
-    let isUnpublished = workflow.files[file].isPublished && standing != .unwritten
+    let isUnpublished = workflow.files[file].isPublished && !standing.isGivenUp
     if remainingConsumers[file.index] > 0 || isUnpublished {
       repeatTask(producer, at: now, effects: &effects)
     }
@@ -411,6 +411,9 @@ extension Manager {
     case .committing:
       // Its end will be seen to be that of a stale value.
       values.durable[file.index] = DurableRow()
+    case .stranded:
+      effects.append(.discard(FileValue(file, attempt: row.attempt)))
+      values.durable[file.index] = DurableRow(standing: .unwritten)
     case .volatile, .unwritten: break
     }
   }

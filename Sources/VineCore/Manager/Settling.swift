@@ -174,7 +174,7 @@ extension Manager {
     guard values.durable[file.index].standing == .publishing else { return }
     publishingCount -= 1
     if error != 0 {
-      outputNotWritten(file, error: error, effects: &effects)
+      outputNotWritten(file, .stranded, error: error, effects: &effects)
       return
     }
     values.durable[file.index].standing = .published
@@ -193,9 +193,9 @@ extension Manager {
   }
 
   mutating func outputNotWritten(
-    _ file: FileID, error: Int32, effects: inout [ManagerEffect]
+    _ file: FileID, _ standing: FileStanding = .unwritten, error: Int32, effects: inout [ManagerEffect]
   ) {
-    values.durable[file.index].standing = .unwritten
+    values.durable[file.index].standing = standing
     unwrittenOutputCount += 1
     effects.append(.report(.outputNotWritten(file, error)))
     // Consumers outside a sandbox wait for the published file, which will never come.
@@ -309,7 +309,7 @@ extension Manager {
       return workflow.outputs(of: task).contains { output in
         workflow.files[output.file].isPublished
           && !values.durable[output.file.index].standing.isDurable
-          && values.durable[output.file.index].standing != .unwritten
+          && !values.durable[output.file.index].standing.isGivenUp
       }
     }
   }

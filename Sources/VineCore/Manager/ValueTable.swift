@@ -18,9 +18,19 @@ package enum FileStanding: UInt8, Sendable {
   case published
   /// Cannot be written, and nobody tries any more.
   case unwritten
+  /// Committed, but it cannot be renamed to its path: others may still rely on the copy.
+  case stranded
 
   /// Whether a session, or a node, may end without losing it.
-  var isDurable: Bool { self == .committed || self == .publishing || self == .published }
+  var isDurable: Bool {
+    switch self {
+    case .committed, .publishing, .published, .stranded: true
+    case .volatile, .committing, .unwritten: false
+    }
+  }
+
+  /// Whether it was given up as an output.
+  var isGivenUp: Bool { self == .unwritten || self == .stranded }
 }
 
 /// The durable copy of a file, or the want of one.
