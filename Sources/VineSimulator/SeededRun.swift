@@ -56,7 +56,7 @@ package func simulateSeed(
 }
 
 private func drawCluster(_ random: inout PRNG) -> ClusterModel {
-  let nodeCount = random.pick([1, 1, 2, 3, 5, 12])
+  let nodeCount = random.pick([1, 2, 3, 3, 5, 12])
   let cores = random.pick([1, 2, 4, 16, 70])
   let memory = UInt32(random.pick([100, 1_000, 64_000]))
   let isUneven = random.chance(perMille: 300)

@@ -14,7 +14,7 @@ extension Simulation {
     let workers = nodes[index].workers.filter { !ranks[$0].isDead }
     lossCount += 1
     trace.mix(36, index, workers.count, at: now)
-    switch plan.place(below: 4) {
+    switch plan.place(below: 5) {
     case 0 where !nodes[index].isSilent:
       nodes[index].isSilent = true
       let length = 1 + plan.noticeDelay()
@@ -26,7 +26,7 @@ extension Simulation {
         heap.insert(.died(WorkerID(index: worker)), at: now.adding(nanoseconds: length - 1))
         heap.insert(.declaredLost(WorkerID(index: worker)), at: notice)
       }
-    case 1 where !isSpared:
+    case 1 where !isSpared, 2 where !isSpared:
       lose(workers, &plan, at: now)
     default:
       if isSpared && workers.count < 2 { return }

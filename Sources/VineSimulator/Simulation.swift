@@ -19,6 +19,8 @@ package struct Simulation: ~Copyable {
   var sharedFiles: [FileID: Origin] = [:]
   /// Committed values, under whatever name.
   var durableValues: [FileValue: Origin] = [:]
+  /// Those that were taken away again.
+  var discarded: Set<FileValue> = []
   /// The values that an attempt was ordered to read.
   var namedInputs: [AttemptID: [FileValue]] = [:]
   /// Attempts that were ordered to tell hashes before their end.
@@ -232,7 +234,9 @@ package struct Simulation: ~Copyable {
     case .sync:
       let delay = cluster.syncNanoseconds + (faults?.delay() ?? 0)
       heap.insert(.journalSynced(recordCount), at: now.adding(nanoseconds: delay))
-    case .discard(let value): durableValues[value] = nil
+    case .discard(let value):
+      durableValues[value] = nil
+      discarded.insert(value)
     case .publish(let value):
       let file = value.file
       checkers?.publishOrdered(file, durableValues[value])

@@ -24,6 +24,7 @@ package struct WorkloadGenerator {
   private let inputCountMax: Int
   private let recency: Int
   private let deterministicRate: Int
+  private let tempRate: Int
 
   package init(random source: inout PRNG) {
     random = source.split()
@@ -39,8 +40,9 @@ package struct WorkloadGenerator {
       [0], [1, 50, 900], [1_000, 20_000], [5, 2_000, 3_000_000, 600_000_000],
     ])
     byteCounts = random.pick([[0], [1, 1_000], [0, 1_000_000, 2_000_000_000], [-1, 5_000_000]])
-    inputCountMax = random.pick([0, 1, 3, 12])
+    inputCountMax = random.pick([0, 1, 2, 3, 3, 12])
     recency = random.pick([3, 10, 1_000])
+    tempRate = random.pick([300, 600, 900])
     deterministicRate = random.pick([0, 300, 700, 1_000])
   }
 
@@ -141,7 +143,7 @@ package struct WorkloadGenerator {
     var outputs: [FileID] = []
     for _ in 0..<random.below(3) {
       // What a task writes outside a sandbox lies on the shared file system.
-      let isTemp = draft.usesSandbox && random.chance(perMille: 600)
+      let isTemp = draft.usesSandbox && random.chance(perMille: tempRate)
       let file = appendFile(isTemp ? .temp : .path)
       draft.outputs.append(BindingDraft(file))
       outputs.append(file)
