@@ -307,6 +307,7 @@ struct Checkers {
     for task in workflow.tasks.ids {
       let limit =
         Int(workflow.tasks[task].retries) + 1 + Limits.lossRetryMax + repeatCounts[task.index]
+        + lostWorkerCount
       if launchCounts[task.index] > limit { violate("\(task) was tried too often") }
     }
   }

@@ -219,7 +219,7 @@ extension Manager {
 
   /// When the barrier wants to be looked at though nothing happened.
   var settlingDeadline: Instant? {
-    if waitingToPublish.isEmpty { return nil }
+    if waitingToPublish.isEmpty || contradiction != .none { return nil }
     let forced = firstWaitingSince.map { $0.adding(nanoseconds: Limits.publishWaitNanoseconds) }
     return isSettlingDue ? nextSettling : forced.map { max($0, nextSettling) }
   }
@@ -227,7 +227,8 @@ extension Manager {
   /// Publishes what may be. Looking costs a walk over the graph, so a large one is looked at less
   /// often than every turn.
   mutating func settle(at now: Instant, effects: inout [ManagerEffect]) {
-    if waitingToPublish.isEmpty { return }
+    // Of values that contradict each other nobody knows which to show.
+    if waitingToPublish.isEmpty || contradiction != .none { return }
     let isOverdue =
       firstWaitingSince.map { now.since($0) >= Limits.publishWaitNanoseconds } ?? false
     guard isSettlingDue || isOverdue, now >= nextSettling || attempts.liveCount == 0 else { return }
