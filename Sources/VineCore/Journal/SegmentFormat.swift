@@ -161,8 +161,10 @@ struct JournalFrame {
   /// Of the whole frame.
   let byteCount: Int
 
-  /// The frame at `offset`, if a whole and undamaged one lies there.
-  init?(_ bytes: UnsafeRawBufferPointer, at offset: Int) {
+  /// The frame at `offset`, if a whole and undamaged one with such a record number lies there.
+  init?(
+    _ bytes: UnsafeRawBufferPointer, at offset: Int, records: ClosedRange<UInt64> = 0...UInt64.max
+  ) {
     guard bytes.count - offset >= Self.byteCountMin else { return nil }
     func number<Value: FixedWidthInteger>(_ place: Int) -> Value {
       Value(littleEndian: bytes.loadUnaligned(fromByteOffset: offset + place, as: Value.self))
@@ -172,6 +174,8 @@ struct JournalFrame {
     else { return nil }
     checksum = number(4)
     record = number(8)
+    // Before the checksum: a search asks at every byte.
+    guard records.contains(record) else { return nil }
     byteCount = Self.headByteCount + length
     guard let type = FrameType(rawValue: bytes[offset + 16]) else { return nil }
     self.type = type
