@@ -40,6 +40,8 @@ package struct Manager: ~Copyable {
   var isFinished = false
   var unwrittenOutputCount = 0
   var values: ValueTable
+  /// Values of earlier sessions that count if their inputs come out as they were.
+  var conditionalValues: [TaskID: ConditionalValue] = [:]
   /// Commits that are under way.
   var commits: [FileID: CommitRow] = [:]
   var commitFailures: [FileID: Int] = [:]
@@ -295,11 +297,12 @@ package struct Manager: ~Copyable {
     tasks[task.index].become(.done)
     isSettlingDue = true
     progressCounts.doneCount += 1
-    append(.done(attempt, worker: worker, node: node, completion), effects: &effects)
+    let record = JournalRecord.done(attempt, worker: worker, node: node, completion)
     if hasLosses && mayHaveEarlierValue(task) {
-      replaceValue(by: attempt, on: node, at: now, effects: &effects)
+      replaceValue(by: attempt, record, on: node, at: now, effects: &effects)
     } else {
       values.accepted[task.index] = attempt.number
+      append(record, effects: &effects)
     }
     commitOutputs(of: task, effects: &effects)
     unpinInputs(of: task, on: node, effects: &effects)
@@ -393,7 +396,7 @@ package struct Manager: ~Copyable {
     }
   }
 
-  private mutating func satisfySuccessors(of task: TaskID, at now: Instant) {
+  mutating func satisfySuccessors(of task: TaskID, at now: Instant) {
     for output in workflow.outputs(of: task) where workflow.files[output.file].producer == task {
       let isLate =
         workflow.files[output.file].isPublished && usesCommit(task)

@@ -20,6 +20,9 @@ package enum ManagerEvent: Equatable, Sendable {
 package enum ManagerEffect: Equatable, Sendable {
   case send(ManagerMessage, to: WorkerID)
   case append(JournalRecord)
+  /// The records until `endGroup` are durable together or not at all.
+  case beginGroup
+  case endGroup
   /// Somebody waits until all that was appended is durable.
   case sync
   /// Rename the committed output to its path.
@@ -46,6 +49,8 @@ package enum Report: Equatable, Sendable {
 /// A durable fact.
 package enum JournalRecord: Equatable, Sendable {
   case done(AttemptID, worker: WorkerID, node: NodeID, Completion)
+  /// The value of an earlier session counts, though something upstream was made again.
+  case reused(AttemptID)
   case hashed(FileValue, byteCount: Int64, ContentHash)
   /// The value lies on the shared file system, synced.
   case committed(FileValue, byteCount: Int64)
@@ -91,6 +96,8 @@ package struct ManagerOptions: Sendable {
 package struct Progress: Equatable, Sendable {
   package var taskCount = 0
   package var doneCount = 0
+  /// Of those done, the ones that earlier sessions did.
+  package var reusedCount = 0
   package var failedCount = 0
   package var cancelledCount = 0
   /// Staging or sent.

@@ -146,6 +146,7 @@ package final class ManagerLoop {
             ""
           }
         recorder.record(record, in: core.workflow, nodeName: node)
+      case .beginGroup, .endGroup: break
       case .sync: isSyncWanted = true
       case .publish(let value): publish(value)
       case .discard(let value): discard(value)

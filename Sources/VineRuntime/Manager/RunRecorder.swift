@@ -76,7 +76,7 @@ final class RunRecorder {
       }
     case .hashed(let value, let byteCount, let hash):
       digests[value.file] = HashedContent(byteCount: byteCount, hash: hash)
-    case .committed, .invalidated, .publishIntent: break
+    case .reused, .committed, .invalidated, .publishIntent: break
     }
   }
 
