@@ -6,6 +6,8 @@ internal import VineCore
 
 final class RunRecorder {
   private let journal: JournalFile
+  /// The journal's numbers of the tasks that were named in it.
+  private var numbers: [TaskID: TaskNumber] = [:]
   /// Descriptor of the trace file; -1 when none was asked for.
   private let trace: Int32
   private var traceRows: [UInt8] = []
@@ -17,7 +19,9 @@ final class RunRecorder {
   private(set) var cpuMicroseconds: Int64 = 0
 
   init(_ run: RunDirectory, workflowName: String, options: RunOptions) throws(RuntimeError) {
-    journal = try JournalFile(directory: "\(run.path)/journal", epoch: 1)
+    journal = try JournalDirectory.open(
+      run.path, .newRun, SessionInfo(workflowName: workflowName)
+    ).file
     if let path = options.tracePath {
       trace = try OwnedDescriptor.open(
         path, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o644, to: "write the trace"
@@ -32,13 +36,6 @@ final class RunRecorder {
       _ = try OwnedDescriptor.open(
         path, O_WRONLY | O_CREAT, mode: 0o644, to: "write the digests")
     }
-    journal.append(.sessionOpen) { frame in
-      frame.put(UInt64(time(nil)))
-      frame.put(BuildIdentity.text)
-      frame.put(hostName())
-      frame.put(workflowName)
-    }
-    try journal.flush()
   }
 
   deinit { if trace >= 0 { Glibc.close(trace) } }
@@ -47,28 +44,38 @@ final class RunRecorder {
     switch record {
     case .done(let attempt, let worker, _, let completion):
       add(completion, cores: Int(workflow.request(of: attempt.task).cores))
-      journal.append(.done) { frame in
-        frame.put(bytes: workflow.text.slice(workflow.tasks[attempt.task].id))
-        frame.put(attempt.number)
-        frame.put(worker.rawValue)
-        frame.put(completion)
-      }
+      journal.append(
+        .done(
+          DoneEntry(
+            task: number(of: attempt.task, in: workflow), attempt: attempt.number,
+            rank: worker.rawValue, completion: completion, inputs: [], outputByteCounts: [])))
       if trace >= 0 {
         addTraceRow(
           workflow.name(of: attempt.task), nodeName, completion,
           cores: Int(workflow.request(of: attempt.task).cores))
       }
     case .failed(let attempt, let ending):
-      journal.append(.failed) { frame in
-        frame.put(bytes: workflow.text.slice(workflow.tasks[attempt.task].id))
-        frame.put(attempt.number)
-        frame.put(ending)
-      }
-    case .published(let file):
-      journal.append(.published) { frame in
-        frame.put(bytes: workflow.text.slice(workflow.files[file].location))
-      }
+      journal.append(
+        .failed(
+          FailedEntry(
+            task: number(of: attempt.task, in: workflow), attempt: attempt.number, ending: ending,
+            failureCount: 0)))
+    // Outputs have no place in the journal yet.
+    case .published: break
     }
+  }
+
+  /// The task's number in the journal, which names it when it is first needed.
+  private func number(of task: TaskID, in workflow: borrowing Workflow) -> TaskNumber {
+    if let known = numbers[task] { return known }
+    let number = TaskNumber(UInt32(numbers.count))
+    numbers[task] = number
+    journal.append(
+      .taskDefinition(
+        TaskDefinition(
+          task: number, key: .unknown, definition: .unknown, isDeterministic: false,
+          name: workflow.name(of: task))))
+    return number
   }
 
   private func add(_ completion: Completion, cores: Int) {
@@ -88,7 +95,15 @@ final class RunRecorder {
 
   /// Hands what was recorded to the operating system.
   func flush() throws(RuntimeError) {
-    try journal.flush()
+    for event in journal.poll() {
+      switch event {
+      case .synced: break
+      case .failed(let failure):
+        throw RuntimeError("go on", detail: failure.description, exitStatus: 7)
+      case .superseded:
+        throw RuntimeError("go on", detail: "another vine-mpi took the run over", exitStatus: 4)
+      }
+    }
     if traceRows.count > 1 << 16 { try flushTrace() }
   }
 
@@ -101,8 +116,10 @@ final class RunRecorder {
 
   /// Ends journal and trace.
   func close(status: Int32) throws(RuntimeError) {
-    journal.append(.sessionClose) { frame in frame.put(status) }
-    try journal.flush()
+    do throws(JournalFailure) {
+      try journal.close(
+        SessionClose(reason: .ended, status: status, doneCount: 0, failedCount: 0))
+    } catch { throw RuntimeError("end the journal", detail: error.description, exitStatus: 7) }
     try flushTrace()
   }
 
