@@ -55,6 +55,8 @@ package struct Manager: ~Copyable {
   /// Something happened that may let an output be published.
   var isSettlingDue = false
   var nextSettling = Instant.zero
+  /// Nothing can be made durable any more.
+  var isJournalLost = false
   /// Records appended so far.
   var recordCount = 0
   var lostWorkers: Set<WorkerID> = []
@@ -120,6 +122,7 @@ package struct Manager: ~Copyable {
   }
 
   package func state(of task: TaskID) -> TaskState { tasks[task.index].state }
+  package func failureCount(of task: TaskID) -> Int { Int(tasks[task.index].failureCount) }
   package func attemptCount(of task: TaskID) -> Int { Int(tasks[task.index].attemptCount) }
   /// What an allocation holds, for the adapter that encodes `startTask`.
   package func grant(of allocation: AllocationID) -> Grant {
@@ -171,6 +174,7 @@ package struct Manager: ~Copyable {
     case .received(let message, let worker):
       receive(message, from: worker, at: now, effects: &effects)
     case .workerLost(let worker): onWorkerLost(worker, at: now, effects: &effects)
+    case .journalFailed: onJournalFailed(effects: &effects)
     case .journalSynced(let record): onJournalSynced(upTo: record, effects: &effects)
     case .published(let file, let error):
       onPublished(file, error: error, at: now, effects: &effects)
@@ -371,6 +375,7 @@ package struct Manager: ~Copyable {
     isSettlingDue = true
     append(.failed(attempt, ending), effects: &effects)
     effects.append(.report(.taskFailed(attempt, ending)))
+    keepInputs(of: attempt.task, effects: &effects)
     releaseConsumption(of: attempt.task, effects: &effects)
     cancelDependents(of: attempt.task, effects: &effects)
     let limit = workflow.policy.failuresMax ?? .max
@@ -390,6 +395,7 @@ package struct Manager: ~Copyable {
       for successor in successors where tasks[successor.index].state == .waiting {
         tasks[successor.index].become(.cancelled)
         progressCounts.cancelledCount += 1
+        keepInputs(of: successor, effects: &effects)
         releaseConsumption(of: successor, effects: &effects)
         stack.append(successor)
       }

@@ -8,6 +8,8 @@ package enum ManagerEvent: Equatable, Sendable {
   case workerLost(WorkerID)
   /// All records up to this one are durable; they are counted from 1 as they were appended.
   case journalSynced(upTo: Int)
+  /// Nothing can be made durable any more: nothing is published, and the run ends with what runs.
+  case journalFailed
   /// The rename of a committed output ended; `error` is 0 or an errno.
   case published(FileID, error: Int32)
   /// Start nothing more, let what runs end (SIGUSR1, RUN/stop, walltime).
