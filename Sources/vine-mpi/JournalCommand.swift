@@ -22,10 +22,9 @@ struct JournalCommand: ParsableCommand {
     func run() throws {
       let journal = JournalDirectory("\(runDirectory)/journal")
       try ending { () throws(RuntimeError) in
-        let plan = try journal.plan()
-        // Where older segments were removed the log begins at a snapshot.
         var out = LineBuffer()
-        let reading = try journal.read(plan) { entry, record, segment in
+        // All that can be read is shown, damage or not.
+        let all = try journal.read(try journal.plan(), salvages: true) { entry, record, segment in
           let fields = entry.fields
           if json {
             let head: [(String, JournalField)] = [
@@ -39,14 +38,18 @@ struct JournalCommand: ParsableCommand {
           }
         }
         out.flush()
-        return reading
+        for damage in all.salvaged {
+          complain("vine-mpi: \(damage.byteCount) bytes cannot be read at \(damage.text)")
+        }
+        // A snapshot may stand for what is damaged.
+        return all.salvaged.isEmpty ? all : try journal.fold().reading
       }
     }
   }
 
   struct Verify: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Read the whole journal and say how it ends.",
+      abstract: "Read the journal as the next session would, and say how it ends.",
       discussion: """
         Exit status: 0 whole, or cut off where nothing was durable yet (which is said); 6 damaged; \
         9 of another run or another version of vine-mpi.
@@ -58,12 +61,17 @@ struct JournalCommand: ParsableCommand {
     func run() throws {
       let journal = JournalDirectory("\(runDirectory)/journal")
       try ending { () throws(RuntimeError) in
-        var prior = PriorRun()
-        let reading = try journal.read(try journal.plan()) { entry, _, _ in prior.apply(entry) }
+        let (prior, reading, plan) = try journal.fold()
         if reading.verdict == .clean {
           tell(
             "\(reading.entryCount) entries, \(prior.sessionCount) sessions, "
               + "\(prior.doneCount) tasks done, \(prior.failedCount) failed")
+        }
+        if plan.starts.count > 1 && reading.verdict.exitStatus == 0 {
+          let all = try journal.read(plan) { _, _, _ in }
+          if case .corrupt = all.verdict {
+            complain("vine-mpi: replaced by a snapshot since: \(all.verdict.text)")
+          }
         }
         for violation in prior.violations { complain("vine-mpi: \(violation)") }
         return reading

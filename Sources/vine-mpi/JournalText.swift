@@ -74,8 +74,8 @@ extension JournalEntry {
     case .taskDefinition(let row):
       [
         ("task", number(row.task.rawValue)), ("name", .text(row.name)),
-        ("key", .text(row.key.text)),
-        ("definition", .text(row.definition.text)),
+        ("key", hashField(row.key)),
+        ("definition", hashField(row.definition)),
         ("deterministic", .number("\(row.isDeterministic)")),
       ]
     case .sourceDefinition(let row):

@@ -106,7 +106,8 @@ final class JournalFile {
     let now = monotonicNanoseconds()
     var due: Int64?
     if let since = gatheringSince, !isWriting {
-      due = max(since + options.flushNanoseconds - now, 0)
+      let isDue = isSyncWanted || encoder.byteCount >= options.flushByteCount
+      due = isDue ? 0 : max(since + options.flushNanoseconds - now, 0)
     }
     if let lease, !isRenewing {
       due = min(due ?? .max, max(lease.timing.renewal - lease.age, 0))

@@ -14,6 +14,11 @@ struct JournalSystem: Sendable {
       switch FaultHooks.shared.action(at: "journal.write") {
       case .short(let byteCount):
         bytes = UnsafeRawBufferPointer(rebasing: bytes.prefix(max(byteCount, 1)))
+      case .flip:
+        var changed = Array(bytes)
+        if !changed.isEmpty { changed[changed.count / 2] ^= 1 }
+        let count = changed.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+        return count < 0 ? -Int(errno) : count
       case let action?:
         if action.errorNumber != 0 { return -Int(action.errorNumber) }
       case nil: break
