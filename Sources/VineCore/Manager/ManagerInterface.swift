@@ -47,6 +47,17 @@ package struct Outcome: Equatable, Sendable {
   package var leftCount: Int
   package var unwrittenOutputCount: Int
 
+  package init(
+    doneCount: Int, failedCount: Int, cancelledCount: Int, leftCount: Int,
+    unwrittenOutputCount: Int
+  ) {
+    self.doneCount = doneCount
+    self.failedCount = failedCount
+    self.cancelledCount = cancelledCount
+    self.leftCount = leftCount
+    self.unwrittenOutputCount = unwrittenOutputCount
+  }
+
   /// The exit status of workflow.md's table: 0 all done, 1 something failed, 3 resume.
   package var exitStatus: Int32 {
     if failedCount > 0 || unwrittenOutputCount > 0 { return 1 }

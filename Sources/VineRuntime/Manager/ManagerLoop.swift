@@ -6,8 +6,8 @@ internal import Glibc
 internal import VineCore
 
 package final class ManagerLoop {
-  private let mpi: MPIEnvironment?
-  private let mailbox: Mailbox
+  let mpi: MPIEnvironment?
+  let mailbox: Mailbox
   private let poll: EventPoll
   private let options: RunOptions
   private let run: RunDirectory
@@ -17,27 +17,41 @@ package final class ManagerLoop {
   private let token: String
   private let environment: [String]
   private let queue: BlockingQueue<Published?>
-  private var core: Manager
-  private var directory = WorkerDirectory()
-  private let workerCount: Int
-  private var events: [ManagerEvent] = []
+  var core: Manager
+  var directory = WorkerDirectory()
+  let workerCount: Int
+  var events: [ManagerEvent] = []
   private var effects: [ManagerEffect] = []
   private var sentAt: [TaskID: Instant] = [:]
   private var notes: [TaskID: AttemptNote] = [:]
   private var failures: [String] = []
   private var failedCount = 0
   private var triedAgainCount = 0
-  private var unwritten: [String] = []
-  private var outcome: Outcome?
-  private var totals = WorkerTotals()
-  private var outputOffset: Int64 = 0
-  private var goodbyeCount = 0
-  private var hasOrderedLeaving = false
+  var unwritten: [String] = []
+  var outcome: Outcome?
+  var totals = WorkerTotals()
+  var outputOffset: Int64 = 0
+  var hasOrderedLeaving = false
   private var nextStopCheck: Int64 = 0
-  private var nextHeartbeat: Int64 = 0
-  private var progress: ProgressLine
+  let times: HeartbeatTimes
+  var nextHeartbeat: Int64 = 0
+  var liveness: Liveness
+  var groups: SiblingGroups
+  let processes: ProcessWatch
+  var isRegistrationClosed = false
+  /// Workers that have said goodbye and wait for the last word.
+  var departing: [WorkerID] = []
+  /// Until when the last words may be on their way.
+  var partingDeadline: Int64?
+  var finalStatus: Int32 = 1
+  /// Ended before its time, whatever the figures say.
+  var isInterrupted = false
+  var progress: ProgressLine
   /// The exit status, once everything is over.
-  package private(set) var exitStatus: Int32?
+  package var exitStatus: Int32?
+  /// Whether some rank was lost, so that MPI_Finalize must not be called.
+  var hasLosses: Bool { directory.hasLosses }
+  var ownRank: Int { mpi?.rank ?? 0 }
 
   /// A renamed output.
   struct Published: Sendable {
@@ -65,6 +79,12 @@ package final class ManagerLoop {
     self.environment = environment
     progress = ProgressLine(isLive: options.hasLiveProgress, isQuiet: options.isQuiet)
     core = Manager(workflow)
+    times = HeartbeatTimes(nodeTimeout: options.nodeTimeoutNanoseconds)
+    liveness = Liveness(times, at: startedAt)
+    for rank in 1..<max(mpi?.size ?? 1, 1) { liveness.add(rank) }
+    groups = SiblingGroups(
+      manager: SiblingGroups.Key(bootID: bootID(), processNamespace: processNamespace()))
+    processes = ProcessWatch(poll: poll)
     if !options.isQuiet { tell("vine-mpi: run directory \(run.path)") }
   }
 
@@ -83,7 +103,8 @@ package final class ManagerLoop {
     decide()
     try act()
     try recorder.flush()
-    try mailbox.flush()
+    moveEnding(at: monotonicNanoseconds())
+    mailbox.flush()
     return count > 0
   }
 
@@ -91,32 +112,23 @@ package final class ManagerLoop {
     var wireFailure: Int?
     var count = try mailbox.poll { rank, frame in
       do throws(WireError) {
-        try receive(frame, from: WorkerID(index: rank))
+        try hear(frame, from: WorkerID(index: rank))
       } catch { wireFailure = rank }
     }
-    if let rank = wireFailure { refuseBuild(of: rank) }
+    if let rank = wireFailure { onWireFailure(of: rank) }
+    let now = monotonicNanoseconds()
+    lookAfterWorkers(at: now, heardNobody: count == 0)
     for published in queue.drain() {
       guard let published else { continue }
       events.append(.published(published.file, error: published.error))
       count += 1
     }
-    let now = monotonicNanoseconds()
     if now >= nextStopCheck {
       nextStopCheck = now + 1_000_000_000
       if access(run.stopFile, F_OK) == 0 { drain(because: "\(run.stopFile) exists") }
-      beat(at: now)
       if !hasOrderedLeaving { progress.show(core.progress, at: clock.now) }
     }
     return count
-  }
-
-  /// Tells every worker that the manager is there.
-  private func beat(at now: Int64) {
-    guard now >= nextHeartbeat else { return }
-    nextHeartbeat = now + Limits.heartbeatNanoseconds
-    for worker in directory.workers {
-      mailbox.send(WireWriter(.heartbeat), to: worker.index, .worker)
-    }
   }
 
   private func decide() {
@@ -150,6 +162,15 @@ package final class ManagerLoop {
 
   // MARK: Messages in
 
+  /// The one place where the lost are told from the living.
+  private func hear(
+    _ frame: UnsafeRawBufferPointer, from worker: WorkerID
+  ) throws(WireError) {
+    guard !directory.isLost(worker) else { return answerLost(worker) }
+    liveness.heard(worker.index)
+    try receive(frame, from: worker)
+  }
+
   private func receive(
     _ frame: UnsafeRawBufferPointer, from worker: WorkerID
   ) throws(WireError) {
@@ -175,9 +196,9 @@ package final class ManagerLoop {
         worker, sent: sent, there: there, received: monotonicNanoseconds())
       if pings < 8 { ping(worker) }
     case .leaving: onLeaving(worker, try reader.takeTotals())
-    case .goodbye:
-      goodbyeCount += 1
-      if goodbyeCount == workerCount { finishOrComplain() }
+    case .goodbye: onGoodbye(of: worker)
+    case .alive: break
+    case .siblingLost: onSiblingLost(try reader.takeSiblingLoss(), from: worker)
     default: throw WireError()
     }
   }
@@ -202,9 +223,10 @@ package final class ManagerLoop {
     }
     if !isSameBoot { ping(worker) }
     welcome(worker, isReachable: isReachable)
+    lookAfter(worker, registration)
     // A rank that was slow to start may find everything done.
     if hasOrderedLeaving { mailbox.send(WireWriter(.leave), to: worker.index, .worker) }
-    if directory.workers.count == workerCount { events.append(.registrationClosed) }
+    closeRegistrationIfComplete()
   }
 
   private func ping(_ worker: WorkerID) {
@@ -219,7 +241,7 @@ package final class ManagerLoop {
       submitDirectory: absolutePath("."), environment: environment, umask: currentUmask(),
       wantsHashes: options.digestsPath != nil, managerProcessID: isReachable ? getpid() : 0,
       outputPath: run.outputPack, nodeCount: UInt32(core.nodeCount),
-      rankCount: UInt32(workerCount))
+      rankCount: UInt32(workerCount), nodeTimeoutNanoseconds: times.nodeTimeout)
     mailbox.send(WireWriter(welcome), to: worker.index, .worker)
   }
 
@@ -385,41 +407,25 @@ package final class ManagerLoop {
     exitStatus = 2
   }
 
-  private func refuseBuild(of rank: Int) {
+  func refuseBuild(of rank: Int) {
     refuse(
       "rank \(rank) sends messages of another build of vine-mpi: install the same on all nodes")
   }
 
-  private func orderLeaving() {
-    hasOrderedLeaving = true
-    progress.finish()
-    for worker in directory.workers { mailbox.send(WireWriter(.leave), to: worker.index, .worker) }
-  }
-
-  private func onLeaving(_ worker: WorkerID, _ sums: WorkerTotals) {
-    totals.sharedReadByteCount += sums.sharedReadByteCount
-    totals.sharedReadCount += sums.sharedReadCount
-    totals.sharedWrittenByteCount += sums.sharedWrittenByteCount
-    totals.receivedByteCount += sums.receivedByteCount
-    var frame = WireWriter(.placeOutput)
-    frame.put(outputOffset)
-    outputOffset += sums.outputByteCount
-    mailbox.send(frame, to: worker.index, .worker)
-  }
-
-  private func finishOrComplain() {
-    do throws(RuntimeError) { try finish() } catch {
+  /// Writes what remains of a run, and returns its exit status.
+  func finishOrComplain() -> Int32 {
+    do throws(RuntimeError) { return try finish() } catch {
       complain("vine-mpi: \(error)")
-      exitStatus = max(outcome?.exitStatus ?? 1, 1)
+      return max(outcome?.exitStatus ?? 1, 1)
     }
   }
 
-  private func finish() throws(RuntimeError) {
-    guard let outcome else { return }
-    let status = outcome.exitStatus
+  private func finish() throws(RuntimeError) -> Int32 {
+    guard let outcome else { return 1 }
+    let status = isInterrupted ? 3 : outcome.exitStatus
     try recorder.close(status: status)
     try recorder.writeDigests(of: core.workflow)
-    let summary = summary(of: outcome)
+    let summary = summary(of: outcome, status: status)
     try run.write(summary)
     try run.write(OutcomeFile(status: status, epoch: 1, text: statusText(status)))
     if !options.isQuiet {
@@ -427,15 +433,15 @@ package final class ManagerLoop {
         closingText(
           summary, runDirectory: run.path, failures: failures, failedCount: failedCount))
     }
-    exitStatus = status
+    return status
   }
 
-  private func summary(of outcome: Outcome) -> SummaryFile {
+  private func summary(of outcome: Outcome, status: Int32) -> SummaryFile {
     let first = recorder.firstStart ?? .zero
     let makespan = max(Double(recorder.lastEnd.since(first)) / 1e9, 0)
     let cores = max(core.coreCount, 1)
     var summary = SummaryFile(
-      name: core.workflow.name, status: outcome.exitStatus, version: BuildIdentity.text,
+      name: core.workflow.name, status: status, version: BuildIdentity.text,
       mpi: mpi == nil ? "none" : mpiLibraryVersion(), nodes: core.nodeCount,
       ranks: mpi?.size ?? 1, cores: core.coreCount, makespanSeconds: makespan,
       wallSeconds: Double(monotonicNanoseconds() - startedAt) / 1e9,
@@ -455,6 +461,8 @@ package final class ManagerLoop {
 
   /// No time is left: say what is known and go.
   package func abandon() {
+    // The launcher's way of saying that all is over.
+    if partingDeadline != nil { return }
     complain("vine-mpi: stopped by a signal; the run is in \(run.path)")
     try? recorder.close(status: 3)
     try? run.write(OutcomeFile(status: 3, epoch: 1, text: statusText(3)))
