@@ -227,7 +227,8 @@ package final class Mailbox {
     for address in outboxes.keys.filter({ $0.rank == rank }) { outboxes[address] = nil }
     listed.removeAll { $0.rank == rank }
     sends.removeAll { $0.address.rank == rank }
-    for index in rings.indices { rings[index].partial[rank] = nil }
+    // What has come from it stays: its stream must still be cut into frames rightly, if only to be
+    // dropped.
   }
 
   /// A frame to a peer that was forgotten, in case it is alive after all. Nothing waits for it, and
