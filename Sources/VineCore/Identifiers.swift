@@ -80,3 +80,16 @@ package struct AttemptID: Hashable, Sendable {
     self.number = number
   }
 }
+
+/// A file as one attempt of its producer made it; attempt 0 is a file that no task makes.
+///
+/// A task that runs again may make another value, so caches, transfers and commits name values:
+/// an order about the old one can never hit the new one.
+package struct FileValue: Hashable, Sendable {
+  package let file: FileID
+  package let attempt: UInt32
+  @inlinable package init(_ file: FileID, attempt: UInt32) {
+    self.file = file
+    self.attempt = attempt
+  }
+}

@@ -11,6 +11,16 @@ package enum Limits {
   package static let outputByteCountMax = 16 << 20
   /// Bytes of standard error that are shown with a failure.
   package static let errorTailByteCount = 4096
+  /// Ranks that may die under one task before it is taken for the cause.
+  package static let ranksLostUnderTaskMax = 3
+  /// Outputs that may wait to be published before what they wait for is committed.
+  package static let publishWaitingMax = 100
+  /// How long an output may wait before that, in nanoseconds.
+  package static let publishWaitNanoseconds: Int64 = 60_000_000_000
+  /// Time between two looks at the barrier, per task of the workflow: a look costs a tenth of it.
+  package static let settlingNanosecondsPerTask: Int64 = 2_000
+  /// Bytes of an intermediate file that is hashed without being asked for.
+  package static let hashedByteCountMax: Int64 = 256 << 20
   /// Tries after a loss that was not the task's own fault.
   package static let lossRetryMax = 5
   /// Times a shared-file-system read of one file is tried on a node before the task fails.

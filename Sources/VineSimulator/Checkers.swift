@@ -140,16 +140,19 @@ struct Checkers {
         violate("\(attempt.task) fails after its end")
       }
       hasFailed[attempt.task.index] = true
-    case .published(let file):
-      if publishCounts[file.index] != 1 { violate("\(file) is recorded, but not published") }
+    case .published(let value):
+      if publishCounts[value.file.index] != 1 {
+        violate("\(value) is recorded, but not published")
+      }
+    case .hashed, .committed, .invalidated, .publishIntent: break
     }
   }
 
   // MARK: Files
 
   /// A transfer begins or ends to read a node.
-  mutating func reads(_ file: FileID, from node: Int, isThere: Bool) {
-    if !isThere { violate("\(file) is read from node \(node), which does not have it") }
+  mutating func reads(_ value: FileValue, from node: Int, isThere: Bool) {
+    if !isThere { violate("\(value) is read from node \(node), which does not have it") }
   }
 
   /// The attempt whose value of `file` is the right one; 0 for a source.
@@ -158,12 +161,12 @@ struct Checkers {
     return producer == .none ? 0 : successes[producer.index]
   }
 
-  /// Whether a cache has the file as its task's good attempt made it, not a failed one.
-  func isRight(_ file: FileID, version: UInt32?) -> Bool { version == rightVersion(of: file) }
+  /// Whether this is the file as its task's good attempt made it, not a failed one.
+  func isRight(_ value: FileValue) -> Bool { value.attempt == rightVersion(of: value.file) }
 
   /// A commit begins or ends to read a cache.
-  mutating func committed(_ file: FileID, version: UInt32?) {
-    if !isRight(file, version: version) { violate("\(file) is committed where it is not") }
+  mutating func committed(_ value: FileValue, isThere: Bool) {
+    if !isThere || !isRight(value) { violate("\(value) is committed where it is not") }
   }
 
   /// The manager ordered a rename.
@@ -199,6 +202,8 @@ struct Checkers {
     for file in workflow.files.ids where workflow.files[file].isPublished && !ignoresData {
       let producer = workflow.files[file].producer
       guard isDone[producer.index], workflow.tasks[producer].usesSandbox else { continue }
+      // A drained run leaves what may still change to the next session.
+      if outcome.leftCount > 0 && publishCounts[file.index] == 0 { continue }
       if (publishCounts[file.index] == 1) == isNotWritten[file.index] {
         violate("\(file) is neither published nor given up, or both")
       }

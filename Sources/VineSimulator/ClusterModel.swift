@@ -27,6 +27,8 @@ package struct ClusterModel: Sendable {
   package var messageLatencyNanoseconds: Int64 = 20_000
   /// To set up one transfer.
   package var transferLatencyNanoseconds: Int64 = 200_000
+  /// To make the journal durable.
+  package var syncNanoseconds: Int64 = 1_000_000
   /// Each way of each node's link, bytes per second.
   package var nodeBandwidth: Int64 = 1_250_000_000
   /// Of the whole shared file system, bytes per second.
@@ -55,6 +57,7 @@ package struct ClusterModel: Sendable {
   package mutating func makeIdeal() {
     messageLatencyNanoseconds = 0
     transferLatencyNanoseconds = 0
+    syncNanoseconds = 0
   }
 }
 

@@ -7,8 +7,7 @@ struct SimulatedNode {
   let model: NodeModel
   /// Its ranks; the first is the agent.
   let workers: Range<Int>
-  /// The files it has, each with the number of the attempt that made it; 0 for a source.
-  var cache: [FileID: UInt32] = [:]
+  var cache: Set<FileValue> = []
 }
 
 /// A process that is under way.
@@ -37,9 +36,10 @@ enum SimulatedEvent {
   case toManager(WorkerID, WorkerMessage)
   case processEnded(WorkerID, AttemptID, ExitStatus, token: UInt32)
   case settled(WorkerID, AttemptID, isSuccess: Bool)
-  case transferEnded(WorkerID, FileID, TransferID, TransferSource, byteCount: Int64, Int32)
-  case commitEnded(WorkerID, FileID, byteCount: Int64, Int32)
+  case transferEnded(WorkerID, FileValue, TransferID, TransferSource, byteCount: Int64, Int32)
+  case commitEnded(WorkerID, FileValue, byteCount: Int64, Int32)
   case published(FileID, Int32)
+  case journalSynced(Int)
   case workerTimer(WorkerID)
   case managerTimer
   case nodeRegisters(Int)

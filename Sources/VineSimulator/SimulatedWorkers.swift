@@ -58,14 +58,14 @@ extension Simulation {
         .processEnded(worker, attempt, .signaled(signal), token: process.token),
         at: now.adding(nanoseconds: 1_000))
     case .forget(let attempt): checkers?.forgotten(attempt)
-    case .fetch(let file, let transfer, let source, let byteCount):
-      fetch(file, transfer, from: source, byteCount: byteCount, to: worker, at: now)
-    case .unlink(let file):
+    case .fetch(let value, let transfer, let source, let byteCount):
+      fetch(value, transfer, from: source, byteCount: byteCount, to: worker, at: now)
+    case .unlink(let value):
       let node = rank.node
-      if nodes[node].cache.removeValue(forKey: file) == nil {
-        checkers?.violate("\(file) is unlinked on node \(node), which does not have it")
+      if nodes[node].cache.remove(value) == nil {
+        checkers?.violate("\(value) is unlinked on node \(node), which does not have it")
       }
-    case .commit(let file, _): commit(file, from: worker, at: now)
+    case .commit(let value): commit(value, from: worker, at: now)
     case .leave: break
     }
   }
@@ -121,7 +121,7 @@ extension Simulation {
     for input in workflow.inputs(of: attempt.task) {
       let isThere =
         inCache
-        ? checkers?.isRight(input.file, version: nodes[node].cache[input.file]) ?? true
+        ? hasRight(input.file, on: node)
         : workflow.files[input.file].producer == .none || sharedFiles.contains(input.file)
       if !isThere { checkers?.violate("\(attempt) starts on node \(node) without \(input.file)") }
     }
@@ -185,7 +185,7 @@ extension Simulation {
     _ file: FileID, by attempt: AttemptID, _ rank: SimulatedRank, at now: Instant
   ) {
     if workflow.tasks[attempt.task].usesSandbox {
-      nodes[rank.node].cache[file] = attempt.number
+      nodes[rank.node].cache.insert(FileValue(file, attempt: attempt.number))
       rank.worker.handle(
         .outputReady(attempt, file, byteCount: max(workflow.files[file].byteCountHint, 0)),
         at: now, effects: &workerEffects)
@@ -197,15 +197,18 @@ extension Simulation {
   // MARK: Files
 
   private mutating func fetch(
-    _ file: FileID, _ transfer: TransferID, from source: TransferSource, byteCount: Int64,
+    _ value: FileValue, _ transfer: TransferID, from source: TransferSource, byteCount: Int64,
     to worker: WorkerID, at now: Instant
   ) {
     let node = ranks[worker.index].node
+    let file = value.file
     result.transferCount += 1
     let end: Instant
     switch source {
     case .sharedFileSystem:
-      let isThere = workflow.files[file].producer == .none || sharedFiles.contains(file)
+      let isThere =
+        workflow.files[file].producer == .none || sharedFiles.contains(file)
+        || durableValues.contains(value)
       if !isThere { checkers?.violate("\(file) is fetched before it is written") }
       end = network.sharedToNode(node, byteCount: byteCount, from: now)
       result.bytes.sharedToNode += byteCount
@@ -214,49 +217,50 @@ extension Simulation {
       result.bytes.managerToNode += byteCount
     case .node(let agent):
       let other = ranks[agent.index].node
-      checkers?.reads(file, from: other, isThere: nodes[other].cache[file] != nil)
+      checkers?.reads(value, from: other, isThere: nodes[other].cache.contains(value))
       end = network.nodeToNode(other, node, byteCount: byteCount, from: now)
       result.bytes.nodeToNode += byteCount
     }
-    if nodes[node].cache[file] != nil {
+    if nodes[node].cache.contains(value) {
       checkers?.violate("\(file) is fetched to node \(node), which has it")
     }
     let error = faults?.transferError() ?? 0
     heap.insert(
-      .transferEnded(worker, file, transfer, source, byteCount: byteCount, error), at: end)
+      .transferEnded(worker, value, transfer, source, byteCount: byteCount, error), at: end)
   }
 
   /// A transfer ended, well or with an errno.
   mutating func transferEnded(
-    _ worker: WorkerID, _ file: FileID, _ transfer: TransferID, _ source: TransferSource,
+    _ worker: WorkerID, _ value: FileValue, _ transfer: TransferID, _ source: TransferSource,
     byteCount: Int64, error: Int32, at now: Instant
   ) {
     if case .node(let agent) = source {
       let other = ranks[agent.index].node
-      checkers?.reads(file, from: other, isThere: nodes[other].cache[file] != nil)
+      checkers?.reads(value, from: other, isThere: nodes[other].cache.contains(value))
     }
     if error == 0 {
-      nodes[ranks[worker.index].node].cache[file] = version(of: file, from: source)
+      nodes[ranks[worker.index].node].cache.insert(value)
     }
     tell(worker, .transferred(transfer, byteCount: byteCount, error: error), at: now)
   }
 
-  /// The number of the attempt that made what a transfer reads.
-  private func version(of file: FileID, from source: TransferSource) -> UInt32 {
-    switch source {
-    case .node(let agent): nodes[ranks[agent.index].node].cache[file] ?? 0
-    case .manager: 0
-    case .sharedFileSystem: checkers?.rightVersion(of: file) ?? 0
-    }
+  /// A commit begins or ends to read a cache.
+  mutating func checkCommit(of value: FileValue, on node: Int) {
+    checkers?.committed(value, isThere: nodes[node].cache.contains(value))
   }
 
-  private mutating func commit(_ file: FileID, from worker: WorkerID, at now: Instant) {
+  private func hasRight(_ file: FileID, on node: Int) -> Bool {
+    guard let checkers else { return true }
+    return nodes[node].cache.contains(FileValue(file, attempt: checkers.rightVersion(of: file)))
+  }
+
+  private mutating func commit(_ value: FileValue, from worker: WorkerID, at now: Instant) {
     let node = ranks[worker.index].node
-    let byteCount = max(workflow.files[file].byteCountHint, 0)
-    checkers?.committed(file, version: nodes[node].cache[file])
+    let byteCount = max(workflow.files[value.file].byteCountHint, 0)
+    checkCommit(of: value, on: node)
     let end = network.nodeToShared(node, byteCount: byteCount, from: now)
     result.bytes.nodeToShared += byteCount
     heap.insert(
-      .commitEnded(worker, file, byteCount: byteCount, faults?.commitError() ?? 0), at: end)
+      .commitEnded(worker, value, byteCount: byteCount, faults?.commitError() ?? 0), at: end)
   }
 }

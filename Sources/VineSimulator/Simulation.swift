@@ -17,6 +17,9 @@ package struct Simulation: ~Copyable {
   var checkers: Checkers?
   /// Produced files that lie on the shared file system.
   var sharedFiles: Set<FileID> = []
+  /// Committed values, under whatever name.
+  var durableValues: Set<FileValue> = []
+  private var recordCount = 0
   var trace = TraceHash()
   var result = SimulationResult()
   var workerEffects: [WorkerEffect] = []
@@ -106,16 +109,18 @@ package struct Simulation: ~Copyable {
       processEnded(worker, attempt, status, token: token, at: now)
     case .settled(let worker, let attempt, let isSuccess):
       settle(worker, attempt, isSuccess: isSuccess, at: now)
-    case .transferEnded(let worker, let file, let transfer, let source, let byteCount, let error):
-      transferEnded(worker, file, transfer, source, byteCount: byteCount, error: error, at: now)
-    case .commitEnded(let worker, let file, let byteCount, let error):
-      checkers?.committed(file, version: nodes[ranks[worker.index].node].cache[file])
-      tell(worker, .committed(file, byteCount: byteCount, error: error), at: now)
+    case .transferEnded(let worker, let value, let transfer, let source, let byteCount, let error):
+      transferEnded(worker, value, transfer, source, byteCount: byteCount, error: error, at: now)
+    case .commitEnded(let worker, let value, let byteCount, let error):
+      checkCommit(of: value, on: ranks[worker.index].node)
+      if error == 0 { durableValues.insert(value) }
+      tell(worker, .committed(value, byteCount: byteCount, error: error), at: now)
     case .published(let file, let error):
       if error == 0 { sharedFiles.insert(file) }
       checkers?.published(file, error: error)
       trace.mix(32, file.index, Int(error), at: now)
       hear(.published(file, error: error), at: now)
+    case .journalSynced(let record): hear(.journalSynced(upTo: record), at: now)
     case .workerTimer(let worker): workerTimer(worker, at: now)
     case .managerTimer:
       managerTimerAt = nil
@@ -177,7 +182,7 @@ package struct Simulation: ~Copyable {
   private mutating func carryOut(_ effect: ManagerEffect, at now: Instant) {
     switch effect {
     case .send(let message, let worker):
-      if case .startTask(let attempt, let allocation, _) = message, checkers != nil {
+      if case .startTask(let attempt, let allocation, _, _) = message, checkers != nil {
         checkers?.granted(attempt, manager.grant(of: allocation))
       }
       trace.mix(message, to: worker, at: now)
@@ -185,13 +190,22 @@ package struct Simulation: ~Copyable {
       let time = network.arrival(at: worker, from: now, extra: faults?.delay() ?? 0)
       heap.insert(.toWorker(worker, message), at: time)
     case .append(let record):
+      recordCount += 1
       if case .done(let attempt, _, _, let completion) = record {
         let cores = Double(workflow.request(of: attempt.task).cores)
         busyCoreNanoseconds += Double(completion.end.since(completion.start)) * cores
       }
       checkers?.recorded(record)
-    case .publish(let file, _):
+    case .sync:
+      let delay = cluster.syncNanoseconds + (faults?.delay() ?? 0)
+      heap.insert(.journalSynced(recordCount), at: now.adding(nanoseconds: delay))
+    case .discard(let value): durableValues.remove(value)
+    case .publish(let value):
+      let file = value.file
       checkers?.publishOrdered(file)
+      if !durableValues.contains(value) {
+        checkers?.violate("\(value) is published, but not there")
+      }
       let delay = cluster.transferLatencyNanoseconds + (faults?.delay() ?? 0)
       heap.insert(
         .published(file, faults?.publishError() ?? 0), at: now.adding(nanoseconds: delay))
@@ -209,13 +223,13 @@ package struct Simulation: ~Copyable {
 
   private mutating func checkReplicas() {
     guard checkers != nil else { return }
-    var missing: (FileID, NodeID)?
+    var missing: (FileValue, NodeID)?
     let places = checkers?.indexOfNode ?? []
-    manager.forEachReadyReplica { file, node in
-      if nodes[places[node.index]].cache[file] == nil { missing = (file, node) }
+    manager.forEachReadyReplica { value, node in
+      if !nodes[places[node.index]].cache.contains(value) { missing = (value, node) }
     }
-    if let (file, node) = missing {
-      checkers?.violate("the manager believes \(file) on \(node), which does not have it")
+    if let (value, node) = missing {
+      checkers?.violate("the manager believes \(value) on \(node), which does not have it")
     }
   }
 

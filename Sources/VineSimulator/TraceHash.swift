@@ -21,13 +21,13 @@ struct TraceHash {
   /// Takes in an order.
   mutating func mix(_ message: ManagerMessage, to worker: WorkerID, at now: Instant) {
     switch message {
-    case .startTask(let attempt, let allocation, _):
+    case .startTask(let attempt, let allocation, _, _):
       mix(1, attempt.task.index, Int(attempt.number) << 20 | allocation.index, at: now)
     case .takeBack(let attempt): mix(2, attempt.task.index, Int(attempt.number), at: now)
     case .killTask(let attempt): mix(3, attempt.task.index, Int(attempt.number), at: now)
-    case .fetch(let file, let transfer, _, _): mix(4, file.index, transfer.index, at: now)
-    case .unlink(let file): mix(5, file.index, 0, at: now)
-    case .commit(let file, let attempt): mix(6, file.index, Int(attempt), at: now)
+    case .fetch(let value, let transfer, _, _): mix(4, value.file.index, transfer.index, at: now)
+    case .unlink(let value): mix(5, value.file.index, Int(value.attempt), at: now)
+    case .commit(let value): mix(6, value.file.index, Int(value.attempt), at: now)
     case .leave: mix(7, 0, 0, at: now)
     }
     mix(UInt64(worker.rawValue))
@@ -36,15 +36,17 @@ struct TraceHash {
   /// Takes in a report.
   mutating func mix(_ message: WorkerMessage, from worker: WorkerID, at now: Instant) {
     switch message {
-    case .replicaReady(let file, let byteCount): mix(16, file.index, Int(byteCount), at: now)
+    case .replicaReady(let value, let byteCount):
+      mix(16, value.file.index, Int(byteCount), at: now)
     case .taskFinished(let attempt, let completion):
       mix(17, attempt.task.index, Int(attempt.number), at: now)
       mix(UInt64(bitPattern: completion.end.nanoseconds))
     case .taskReturned(let attempt): mix(18, attempt.task.index, Int(attempt.number), at: now)
     case .transferEnded(let transfer, _, let error):
       mix(19, transfer.index, Int(error), at: now)
-    case .committed(let file, _, let error): mix(20, file.index, Int(error), at: now)
-    case .replicaDamaged(let file): mix(21, file.index, 0, at: now)
+    case .committed(let value, _, let error): mix(20, value.file.index, Int(error), at: now)
+    case .replicaDamaged(let value): mix(21, value.file.index, 0, at: now)
+    case .hashed(let value, _, _): mix(22, value.file.index, Int(value.attempt), at: now)
     }
     mix(UInt64(worker.rawValue))
   }

@@ -52,9 +52,26 @@ final class ManagerFixture {
       .taskFinished(AttemptID(task, number), completion), from: WorkerID(index: worker))
   }
 
-  func ready(_ file: FileID, byteCount: Int64 = 10, by worker: Int = 0) -> ManagerEvent {
-    .received(.replicaReady(file, byteCount: byteCount), from: WorkerID(index: worker))
+  func ready(
+    _ file: FileID, attempt: UInt32 = 1, byteCount: Int64 = 10, by worker: Int = 0
+  ) -> ManagerEvent {
+    .received(
+      .replicaReady(FileValue(file, attempt: attempt), byteCount: byteCount),
+      from: WorkerID(index: worker))
   }
+
+  func committed(_ value: FileValue, error: Int32 = 0, by worker: Int = 0) -> ManagerEvent {
+    .received(.committed(value, byteCount: 10, error: error), from: WorkerID(index: worker))
+  }
+
+  func hashed(_ value: FileValue, _ content: UInt64, by worker: Int = 0) -> ManagerEvent {
+    .received(
+      .hashed(value, byteCount: 10, ContentHash(words: (content, 0, 0, 0))),
+      from: WorkerID(index: worker))
+  }
+
+  /// Everything appended so far is durable.
+  var synced: ManagerEvent { .journalSynced(upTo: .max) }
 
   func transferred(_ transfer: Int, error: Int32 = 0, by worker: Int = 0) -> ManagerEvent {
     .received(
@@ -65,7 +82,7 @@ final class ManagerFixture {
   /// The attempts that were ordered to start, with their workers.
   var started: [Started] {
     effects.compactMap { effect in
-      guard case .send(.startTask(let attempt, _, _), let worker) = effect else { return nil }
+      guard case .send(.startTask(let attempt, _, _, _), let worker) = effect else { return nil }
       return Started(attempt.task, attempt.number, on: worker.index)
     }
   }
@@ -73,9 +90,9 @@ final class ManagerFixture {
   /// The fetches that were ordered.
   var fetched: [Fetched] {
     effects.compactMap { effect in
-      guard case .send(.fetch(let file, let transfer, let source, _), let worker) = effect
+      guard case .send(.fetch(let value, let transfer, let source, _), let worker) = effect
       else { return nil }
-      return Fetched(file, transfer: transfer.index, from: source, to: worker.index)
+      return Fetched(value.file, transfer: transfer.index, from: source, to: worker.index)
     }
   }
 
@@ -159,3 +176,7 @@ struct WorkflowBuilder {
 func task(_ index: Int) -> TaskID { TaskID(index: index) }
 /// The `index`-th file that was added.
 func file(_ index: Int) -> FileID { FileID(index: index) }
+/// The `index`-th file as an attempt of its producer made it; attempt 0: a source.
+func value(_ index: Int, _ attempt: UInt32 = 1) -> FileValue {
+  FileValue(FileID(index: index), attempt: attempt)
+}

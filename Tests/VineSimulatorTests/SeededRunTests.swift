@@ -2,7 +2,7 @@ import Testing
 import VineSimulator
 
 private let fixedRun =
-  "seed 42 hash a4c520a8cae5ef05 tasks 10 nodes 5"
+  "seed 42 hash 102893e9f91ec225 tasks 10 nodes 5"
   + " done 10 failed 0 cancelled 0 left 0 attempts 10 transfers 2"
 
 @Suite struct SeededRunTests {

@@ -85,9 +85,6 @@ int clinux_open_parent(int directory, const char *path, int is_made, const char 
 // link. Nothing there is no error.
 int clinux_remove_tree(const char *path);
 
-// CRC-32C (Castagnoli) of `count` bytes, continuing from `crc` (0 at first).
-uint32_t clinux_crc32c(uint32_t crc, const void *bytes, size_t count);
-
 // Whether the directory behind `descriptor` has no entries: 1, 0 or -errno.
 int clinux_is_empty(int descriptor);
 // Magic number of the file system of `path` (statfs(2)).

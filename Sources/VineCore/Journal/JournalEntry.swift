@@ -31,6 +31,9 @@ package enum JournalEntry: Equatable, Sendable {
   case publishIntent(OutputPlace, hash: ContentHash, path: String)
   case published(OutputPlace)
   case sessionClose(SessionClose)
+  /// The entries that follow rebuild all that came before, in which that many sessions began before
+  /// the one named next.
+  case snapshot(sessionCount: UInt32)
 }
 
 /// An output of an accepted attempt, by its place among the task's outputs.

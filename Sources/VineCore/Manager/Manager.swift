@@ -34,12 +34,36 @@ package struct Manager: ~Copyable {
   var progressCounts: Progress
   var failureLimitReached = false
   var isDraining = false
+  /// What later sessions will read was ordered to be committed.
+  var hasCommittedForLater = false
   var isRegistrationClosed = false
   var isFinished = false
   var unwrittenOutputCount = 0
-  var commitCount = 0
-  /// Outputs whose commit is under way; true for those that were changed before it had ended.
-  var pendingCommits: [FileID: Bool] = [:]
+  var values: ValueTable
+  /// Commits that are under way.
+  var commits: [FileID: CommitRow] = [:]
+  var commitFailures: [FileID: Int] = [:]
+  /// Committed outputs whose path may not show them yet.
+  var waitingToPublish: [FileID] = []
+  var firstWaitingSince: Instant?
+  /// Renames that wait for their record to be durable, in the order of their records.
+  var publishIntents: Deque<PublishIntent> = []
+  /// Outputs between the intent to rename them and the end of that.
+  var publishingCount = 0
+  /// Something happened that may let an output be published.
+  var isSettlingDue = false
+  var nextSettling = Instant.zero
+  /// Records appended so far.
+  var recordCount = 0
+  var lostWorkers: Set<WorkerID> = []
+  /// A worker or a value was lost, so tasks look for their inputs before they queue again.
+  var hasLosses = false
+  /// A task became ready since tasks were last placed.
+  var hasNewReady = false
+  /// Ranks that died under each task.
+  var rankLosses: [TaskID: Int] = [:]
+  /// The first task that made two values of which one was seen outside.
+  var contradiction = TaskID.none
   /// Lanes with attempts behind their first, by when that will have run for too long.
   var watchedLanes: Heap<LaneWatch> = []
   /// Lanes whose first attempt has run for too long while there was no room elsewhere.
@@ -67,6 +91,7 @@ package struct Manager: ~Copyable {
     isBlocked = Array(repeating: false, count: workflow.requests.count)
     hungryLanes = Array(repeating: [], count: workflow.requests.count)
     replicas = ReplicaTable(fileCount: workflow.files.count)
+    values = ValueTable(workflow)
     progressCounts = Progress()
     progressCounts.taskCount = taskCount
     self.workflow = workflow
@@ -79,7 +104,7 @@ package struct Manager: ~Copyable {
     var progress = progressCounts
     progress.activeCount = attempts.liveCount
     progress.transferCount = transfers.count
-    progress.publishCount = commitCount
+    progress.publishCount = commits.count + publishingCount
     return progress
   }
 
@@ -87,7 +112,10 @@ package struct Manager: ~Copyable {
   package var coreCount: Int { nodes.coreCount }
 
   /// When `schedule` wants to be called though nothing happened; nil when it need not be.
-  package var nextDeadline: Instant? { watchedLanes.min?.deadline }
+  package var nextDeadline: Instant? {
+    guard let settling = settlingDeadline else { return watchedLanes.min?.deadline }
+    return watchedLanes.min.map { min($0.deadline, settling) } ?? settling
+  }
 
   package func state(of task: TaskID) -> TaskState { tasks[task.index].state }
   package func attemptCount(of task: TaskID) -> Int { Int(tasks[task.index].attemptCount) }
@@ -101,10 +129,10 @@ package struct Manager: ~Copyable {
   package func topology(of node: NodeID) -> Topology { nodes[node].topology }
   package func node(of worker: WorkerID) -> NodeID { nodeOfWorker[worker.index] }
   /// Calls `body` for each file on a node that attempts of that node could link now.
-  package func forEachReadyReplica(_ body: (FileID, NodeID) -> Void) {
+  package func forEachReadyReplica(_ body: (FileValue, NodeID) -> Void) {
     for file in workflow.files.ids {
       for replica in replicas.replicas(of: file) where replicas[replica].state == .ready {
-        body(file, replicas[replica].node)
+        body(replicas[replica].value, replicas[replica].node)
       }
     }
   }
@@ -140,7 +168,8 @@ package struct Manager: ~Copyable {
     switch event {
     case .received(let message, let worker):
       receive(message, from: worker, at: now, effects: &effects)
-    case .workerLost: break
+    case .workerLost(let worker): onWorkerLost(worker, at: now, effects: &effects)
+    case .journalSynced(let record): onJournalSynced(upTo: record, effects: &effects)
     case .published(let file, let error):
       onPublished(file, error: error, at: now, effects: &effects)
     case .drainRequested:
@@ -157,11 +186,13 @@ package struct Manager: ~Copyable {
     _ message: WorkerMessage, from worker: WorkerID, at now: Instant,
     effects: inout [ManagerEffect]
   ) {
+    // What a lost worker says late is of a dead incarnation: its attempts were given away.
+    guard !isLost(worker) else { return }
     switch message {
-    case .replicaReady(let file, let byteCount):
-      onReplicaReady(file, byteCount: byteCount, from: worker)
-    case .replicaDamaged(let file):
-      onDamage(to: file, on: nodeOfWorker[worker.index])
+    case .replicaReady(let value, let byteCount):
+      onReplicaReady(value, byteCount: byteCount, from: worker, effects: &effects)
+    case .replicaDamaged(let value):
+      onDamage(to: value, on: nodeOfWorker[worker.index])
     case .taskFinished(let attempt, let completion):
       onTaskFinished(attempt, completion, from: worker, at: now, effects: &effects)
     case .taskReturned(let attempt):
@@ -169,22 +200,62 @@ package struct Manager: ~Copyable {
     case .transferEnded(let transfer, let byteCount, let error):
       onTransferEnded(
         transfer, byteCount: byteCount, error: error, at: now, effects: &effects)
-    case .committed(let file, _, let error):
-      onCommitted(file, error: error, from: worker, at: now, effects: &effects)
+    case .committed(let value, let byteCount, let error):
+      onCommitted(
+        value, byteCount: byteCount, error: error, from: worker, at: now, effects: &effects)
+    case .hashed(let value, let byteCount, let hash):
+      onHashed(value, byteCount: byteCount, hash, effects: &effects)
     }
   }
 
-  private mutating func onReplicaReady(_ file: FileID, byteCount: Int64, from worker: WorkerID) {
+  private mutating func onReplicaReady(
+    _ value: FileValue, byteCount: Int64, from worker: WorkerID, effects: inout [ManagerEffect]
+  ) {
     let node = nodeOfWorker[worker.index]
-    if let replica = replicas.find(file, on: node) {
-      // The producer ran again on the node that holds the earlier value.
-      replicas[replica].byteCount = byteCount
+    guard isExpected(value, from: worker) else {
+      effects.append(.send(.unlink(value), to: nodes[node].agent))
       return
     }
-    _ = replicas.add(file, on: node, state: .ready, byteCount: byteCount)
-    demands[file]?.usableCount += 1
-    demands[file]?.sources.append(node)
-    wake(file)
+    if replicas.find(value.file, on: node) != nil {
+      // The producer runs again on a node that knows an earlier value: at its end it is decided
+      // which of the two counts.
+      values.arrivals[value] = byteCount
+      return
+    }
+    _ = replicas.add(
+      value.file, on: node, state: .ready, byteCount: byteCount, attempt: value.attempt)
+    demands[value.file]?.usableCount += 1
+    demands[value.file]?.sources.append(node)
+    wake(value.file)
+  }
+
+  /// Whether an output comes from an attempt that still counts, at the worker that has it.
+  private func isExpected(_ value: FileValue, from worker: WorkerID) -> Bool {
+    let producer = workflow.files[value.file].producer
+    guard producer != .none, let slot = liveSlot(of: AttemptID(producer, value.attempt)) else {
+      return false
+    }
+    return !attempts[slot].isVoid
+      && allocations[attempts[slot].allocation.rawValue].worker == worker
+  }
+
+  private mutating func onHashed(
+    _ value: FileValue, byteCount: Int64, _ hash: ContentHash, effects: inout [ManagerEffect]
+  ) {
+    let producer = workflow.files[value.file].producer
+    guard producer != .none else { return }
+    if tasks[producer.index].state == .done && values.accepted[producer.index] == value.attempt {
+      values.hashes[value.file] = hash
+      append(.hashed(value, byteCount: byteCount, hash), effects: &effects)
+    } else if liveSlot(of: AttemptID(producer, value.attempt)) != nil {
+      values.earlyHashes[value] = hash
+    }
+  }
+
+  /// Every record goes through here: publishing waits for its number.
+  mutating func append(_ record: JournalRecord, effects: inout [ManagerEffect]) {
+    recordCount += 1
+    effects.append(.append(record))
   }
 
   private mutating func onTaskFinished(
@@ -193,25 +264,56 @@ package struct Manager: ~Copyable {
   ) {
     guard let slot = liveSlot(of: attempt) else { return }
     let node = attempts[slot].node
+    let isVoid = attempts[slot].isVoid
     leaveAllocation(slot, at: now)
-    if completion.ending == .succeeded {
-      learnDuration(of: attempt.task, nanoseconds: completion.end.since(completion.start))
-      tasks[attempt.task.index].become(.done)
-      progressCounts.doneCount += 1
-      effects.append(.append(.done(attempt, worker: worker, node: node, completion)))
-      commitOutputs(of: attempt, on: node, effects: &effects)
+    if isVoid {
       unpinInputs(of: attempt.task, on: node, effects: &effects)
-      releaseConsumption(of: attempt.task, effects: &effects)
-      satisfySuccessors(of: attempt.task, at: now)
-      dropUnusedOutputs(of: attempt.task, effects: &effects)
+      forgetOutputs(of: attempt, effects: &effects)
+      requeue(attempt.task, at: now, effects: &effects)
+    } else if completion.ending == .succeeded {
+      learnDuration(of: attempt.task, nanoseconds: completion.end.since(completion.start))
+      accept(attempt, completion, from: worker, at: now, effects: &effects)
     } else {
       if case .changedInput(let index) = completion.ending,
-        let input = workflow.inputs(of: attempt.task).dropFirst(Int(index)).first
+        let input = workflow.inputs(of: attempt.task).dropFirst(Int(index)).first,
+        let replica = replicas.find(input.file, on: node)
       {
-        onDamage(to: input.file, on: node)
+        onDamage(to: replicas[replica].value, on: node)
       }
       unpinInputs(of: attempt.task, on: node, effects: &effects)
       attemptFailed(attempt, completion.ending, at: now, effects: &effects)
+    }
+  }
+
+  /// The attempt's outputs are the task's value from now on.
+  private mutating func accept(
+    _ attempt: AttemptID, _ completion: Completion, from worker: WorkerID, at now: Instant,
+    effects: inout [ManagerEffect]
+  ) {
+    let task = attempt.task
+    let node = nodeOfWorker[worker.index]
+    tasks[task.index].become(.done)
+    isSettlingDue = true
+    progressCounts.doneCount += 1
+    append(.done(attempt, worker: worker, node: node, completion), effects: &effects)
+    if hasLosses && mayHaveEarlierValue(task) {
+      replaceValue(by: attempt, on: node, at: now, effects: &effects)
+    } else {
+      values.accepted[task.index] = attempt.number
+    }
+    commitOutputs(of: task, effects: &effects)
+    unpinInputs(of: task, on: node, effects: &effects)
+    releaseConsumption(of: task, effects: &effects)
+    satisfySuccessors(of: task, at: now)
+    dropUnusedOutputs(of: task, effects: &effects)
+  }
+
+  /// Whether an output of `task` may lie anywhere as another attempt made it.
+  private func mayHaveEarlierValue(_ task: TaskID) -> Bool {
+    if values.accepted[task.index] != 0 { return true }
+    return workflow.outputs(of: task).contains { output in
+      let found = replicas.replicas(of: output.file)
+      return found.count > 1 || !values.arrivals.isEmpty
     }
   }
 
@@ -223,11 +325,11 @@ package struct Manager: ~Copyable {
     leaveAllocation(slot, at: now)
     unpinInputs(of: attempt.task, on: node, effects: &effects)
     tasks[attempt.task.index].attemptCount -= 1
-    makeReady(attempt.task, at: now)
+    requeue(attempt.task, at: now, effects: &effects)
   }
 
   /// The row of an attempt that is still expected to end; nil for one that is stale.
-  private func liveSlot(of attempt: AttemptID) -> UInt32? {
+  func liveSlot(of attempt: AttemptID) -> UInt32? {
     guard attempt.task.index < tasks.count else { return nil }
     let slot = tasks[attempt.task.index].slot
     guard slot != .max, attempts[slot].attempt == attempt else { return nil }
@@ -254,7 +356,7 @@ package struct Manager: ~Copyable {
     }
     if mayRetry && !failureLimitReached {
       effects.append(.report(.taskTriedAgain(attempt, ending)))
-      makeReady(task, at: now)
+      requeue(task, at: now, effects: &effects)
       return
     }
     fail(attempt, ending, effects: &effects)
@@ -263,7 +365,8 @@ package struct Manager: ~Copyable {
   mutating func fail(_ attempt: AttemptID, _ ending: Ending, effects: inout [ManagerEffect]) {
     tasks[attempt.task.index].become(.failed)
     progressCounts.failedCount += 1
-    effects.append(.append(.failed(attempt, ending)))
+    isSettlingDue = true
+    append(.failed(attempt, ending), effects: &effects)
     effects.append(.report(.taskFailed(attempt, ending)))
     releaseConsumption(of: attempt.task, effects: &effects)
     cancelDependents(of: attempt.task, effects: &effects)
@@ -291,20 +394,29 @@ package struct Manager: ~Copyable {
   }
 
   private mutating func satisfySuccessors(of task: TaskID, at now: Instant) {
-    var successors: [TaskID] = []
     for output in workflow.outputs(of: task) where workflow.files[output.file].producer == task {
-      let isLate = workflow.files[output.file].isPublished && usesCommit(task)
-      workflow.forEachConsumer(of: output.file) { consumer in
+      let isLate =
+        workflow.files[output.file].isPublished && usesCommit(task)
+        && values.durable[output.file.index].standing != .published
+      var next = workflow.files[output.file].firstConsumer
+      while next != .max {
+        let binding = workflow.bindings[Int(next)]
         // Outside a sandbox a task reads the published file, so it waits for that.
-        if !isLate || workflow.tasks[consumer].usesSandbox { successors.append(consumer) }
+        if !isLate || workflow.tasks[binding.task].usesSandbox {
+          satisfyInput(Int(next), at: now)
+        }
+        next = binding.nextConsumer
       }
     }
     var edge = workflow.tasks[task].firstSuccessor
     while edge != .max {
-      successors.append(workflow.controlEdges[Int(edge)].successor)
+      // Order among tasks is not undone by making a value again.
+      if !values.isControlSatisfied[Int(edge)] {
+        values.isControlSatisfied[Int(edge)] = true
+        satisfyOneEdge(into: workflow.controlEdges[Int(edge)].successor, at: now)
+      }
       edge = workflow.controlEdges[Int(edge)].next
     }
-    for successor in successors { satisfyOneEdge(into: successor, at: now) }
   }
 
   mutating func satisfyOneEdge(into task: TaskID, at now: Instant) {
@@ -317,6 +429,7 @@ package struct Manager: ~Copyable {
 
   mutating func makeReady(_ task: TaskID, at now: Instant) {
     tasks[task.index].become(.ready)
+    hasNewReady = true
     let row = workflow.tasks[task]
     let order: Int64 =
       switch workflow.policy.order {
@@ -347,27 +460,47 @@ package struct Manager: ~Copyable {
 
   // MARK: The end
 
-  mutating func finishIfDone(effects: inout [ManagerEffect]) {
-    guard !isFinished, attempts.liveCount == 0, commitCount == 0, transfers.count == 0
-    else { return }
-    var left = 0
+  mutating func finishIfDone(at now: Instant, effects: inout [ManagerEffect]) {
+    guard !isFinished, attempts.liveCount == 0, transfers.count == 0 else { return }
     let settled =
       progressCounts.doneCount + progressCounts.failedCount + progressCounts.cancelledCount
-    if settled < tasks.count {
-      guard isDraining || failureLimitReached else { return }
-      left = tasks.count - settled
-    }
-    isFinished = true
-    if failureLimitReached && !isDraining {
-      progressCounts.cancelledCount += left
+    var left = tasks.count - settled
+    if left > 0 && failureLimitReached && !isDraining {
+      cancelRest(effects: &effects)
       left = 0
     }
-    effects.append(
-      .finish(
-        Outcome(
-          doneCount: progressCounts.doneCount, failedCount: progressCounts.failedCount,
-          cancelledCount: progressCounts.cancelledCount, leftCount: left,
-          unwrittenOutputCount: unwrittenOutputCount)))
+    if left > 0 || progressCounts.failedCount > 0 {
+      guard left == 0 || isDraining || failureLimitReached else { return }
+      if !hasCommittedForLater {
+        hasCommittedForLater = true
+        commitForLater(effects: &effects)
+      }
+    }
+    guard commits.isEmpty, publishingCount == 0 else { return }
+    if isSettlingDue && !waitingToPublish.isEmpty {
+      nextSettling = now
+      settle(at: now, effects: &effects)
+      guard commits.isEmpty, publishingCount == 0 else { return }
+    }
+    isFinished = true
+    var outcome = Outcome(
+      doneCount: progressCounts.doneCount, failedCount: progressCounts.failedCount,
+      cancelledCount: progressCounts.cancelledCount, leftCount: left,
+      unwrittenOutputCount: unwrittenOutputCount)
+    outcome.contradiction = contradiction
+    effects.append(.finish(outcome))
+  }
+
+  /// The run stops at its failures: what was not begun never will be.
+  private mutating func cancelRest(effects: inout [ManagerEffect]) {
+    for task in workflow.tasks.ids {
+      let state = tasks[task.index].state
+      guard state == .waiting || state == .ready else { continue }
+      tasks[task.index].become(.cancelled)
+      progressCounts.cancelledCount += 1
+      releaseConsumption(of: task, effects: &effects)
+    }
+    isSettlingDue = true
   }
 
   // MARK: Checks

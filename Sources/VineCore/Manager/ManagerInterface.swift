@@ -6,6 +6,8 @@ package enum ManagerEvent: Equatable, Sendable {
   /// The worker is dead or silent for too long: it is told to leave, and nothing it says is heard
   /// any more.
   case workerLost(WorkerID)
+  /// All records up to this one are durable; they are counted from 1 as they were appended.
+  case journalSynced(upTo: Int)
   /// The rename of a committed output ended; `error` is 0 or an errno.
   case published(FileID, error: Int32)
   /// Start nothing more, let what runs end (SIGUSR1, RUN/stop, walltime).
@@ -18,8 +20,12 @@ package enum ManagerEvent: Equatable, Sendable {
 package enum ManagerEffect: Equatable, Sendable {
   case send(ManagerMessage, to: WorkerID)
   case append(JournalRecord)
-  /// Rename the committed output of this attempt to its path.
-  case publish(FileID, attempt: UInt32)
+  /// Somebody waits until all that was appended is durable.
+  case sync
+  /// Rename the committed output to its path.
+  case publish(FileValue)
+  /// Remove the durable copy of a value that is nobody's any more.
+  case discard(FileValue)
   case report(Report)
   case finish(Outcome)
 }
@@ -29,13 +35,25 @@ package enum Report: Equatable, Sendable {
   case taskFailed(AttemptID, Ending)
   case taskTriedAgain(AttemptID, Ending)
   case outputNotWritten(FileID, Int32)
+  /// The value of a task was lost with its nodes and is made again, since somebody needs it.
+  case valueLost(TaskID)
+  /// A task that used a value which came out differently runs again.
+  case invalidated(TaskID, cause: TaskID)
+  /// A task made another value after its first one was seen outside of the run.
+  case contradiction(TaskID, seenThrough: TaskID)
 }
 
 /// A durable fact.
 package enum JournalRecord: Equatable, Sendable {
   case done(AttemptID, worker: WorkerID, node: NodeID, Completion)
+  case hashed(FileValue, byteCount: Int64, ContentHash)
+  /// The value lies on the shared file system, synced.
+  case committed(FileValue, byteCount: Int64)
   case failed(AttemptID, Ending)
-  case published(FileID)
+  /// The accepted attempt does not count any more, since what `cause` made is another value now.
+  case invalidated(AttemptID, cause: TaskID)
+  case publishIntent(FileValue)
+  case published(FileValue)
 }
 
 /// How the run ended.
@@ -46,20 +64,25 @@ package struct Outcome: Equatable, Sendable {
   /// Tasks that were neither run nor given up: the run was drained before them.
   package var leftCount: Int
   package var unwrittenOutputCount: Int
+  /// The first task that made two values of which one was seen outside; `.none`: none did.
+  package var contradiction = TaskID.none
 
   package init(
     doneCount: Int, failedCount: Int, cancelledCount: Int, leftCount: Int,
-    unwrittenOutputCount: Int
+    unwrittenOutputCount: Int, contradiction: TaskID = .none
   ) {
     self.doneCount = doneCount
     self.failedCount = failedCount
     self.cancelledCount = cancelledCount
     self.leftCount = leftCount
     self.unwrittenOutputCount = unwrittenOutputCount
+    self.contradiction = contradiction
   }
 
-  /// The exit status of workflow.md's table: 0 all done, 1 something failed, 3 resume.
+  /// The exit status of workflow.md's table: 0 all done, 1 something failed, 3 resume, 8 a task
+  /// contradicts itself.
   package var exitStatus: Int32 {
+    if contradiction != .none { return 8 }
     if failedCount > 0 || unwrittenOutputCount > 0 { return 1 }
     return leftCount > 0 ? 3 : 0
   }

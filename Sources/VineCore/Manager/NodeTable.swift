@@ -9,6 +9,8 @@ struct NodeRow {
   var agent: WorkerID
   /// The ranks that run attempts, the agent among them.
   var executors: [WorkerID]
+  /// All its ranks were lost: nothing is placed there, and nothing said to it.
+  var isDead = false
   /// Whose turn it is.
   var nextExecutor = 0
   /// Transfers this node sends and receives now.
@@ -57,6 +59,21 @@ struct NodeTable {
     offer(node)
   }
 
+  /// A rank of `node` is gone. The next one becomes its agent if need be; without any, it is dead.
+  mutating func removeExecutor(_ worker: WorkerID, of node: NodeID) {
+    rows[node].executors.removeAll { $0 == worker }
+    rows[node].nextExecutor = 0
+    if let first = rows[node].executors.first {
+      if rows[node].agent == worker { rows[node].agent = first }
+    } else {
+      rows[node].isDead = true
+      coreCount -= rows[node].topology.cores.count
+    }
+  }
+
+  /// Nodes that are alive.
+  var liveCount: Int { rows.rows.count { !$0.isDead } }
+
   /// The executor whose turn it is on `node`.
   mutating func takeExecutor(of node: NodeID) -> WorkerID {
     let turn = rows[node].nextExecutor
@@ -72,7 +89,7 @@ struct NodeTable {
     while let entry = offers.min {
       let node = NodeID(index: Int(entry & 0xFFFF_FFFF))
       let free = Int(0xFFFF_FFFF - (entry >> 32))
-      if free != rows[node].pool.freeCoreCount {
+      if free != rows[node].pool.freeCoreCount || rows[node].isDead {
         offers.removeMin()
       } else if rows[node].pool.fits(request) {
         return node
@@ -87,19 +104,19 @@ struct NodeTable {
   }
 
   func couldFitSomewhere(_ request: Request) -> Bool {
-    rows.rows.contains { $0.pool.couldFit(request) }
+    rows.rows.contains { !$0.isDead && $0.pool.couldFit(request) }
   }
 
   private mutating func offer(_ node: NodeID) {
     let free = rows[node].pool.freeCoreCount
-    if free == 0 { return }
+    if free == 0 || rows[node].isDead { return }
     if offers.count > 4 * rows.count + 1024 { forgetStaleOffers() }
     offers.insert(UInt64(0xFFFF_FFFF - free) << 32 | UInt64(node.index))
   }
 
   private mutating func forgetStaleOffers() {
     offers = Heap()
-    for node in rows.ids where rows[node].pool.freeCoreCount > 0 {
+    for node in rows.ids where rows[node].pool.freeCoreCount > 0 && !rows[node].isDead {
       offers.insert(UInt64(0xFFFF_FFFF - rows[node].pool.freeCoreCount) << 32 | UInt64(node.index))
     }
   }

@@ -18,10 +18,13 @@ struct ReplicaRow {
   let node: NodeID
   var state: ReplicaState
   var byteCount: Int64
+  /// Which value it is a copy of: the attempt that made it, 0 for a source.
+  var attempt: UInt32
   /// Attempts and transfers that need it where it is.
   var pinCount: UInt32 = 0
   var failureCount: UInt8 = 0
-  /// A task changed it in place: those that run keep what they have, nobody gets it any more.
+  /// A task changed it in place, or its producer made another value since: those that run keep what
+  /// they have, nobody gets it any more.
   var isDamaged = false
   /// Attempts (rows of the attempt table) that start when it is ready.
   var waiters: [UInt32] = []
@@ -30,6 +33,8 @@ struct ReplicaRow {
 
   /// Whether attempts may link it and nodes may read it.
   var isUsable: Bool { state == .ready && !isDamaged }
+
+  var value: FileValue { FileValue(file, attempt: attempt) }
 }
 
 struct ReplicaTable {
@@ -62,11 +67,12 @@ struct ReplicaTable {
   }
 
   mutating func add(
-    _ file: FileID, on node: NodeID, state: ReplicaState, byteCount: Int64
+    _ file: FileID, on node: NodeID, state: ReplicaState, byteCount: Int64, attempt: UInt32 = 0
   ) -> UInt32 {
     let replica = pool.add(
       ReplicaRow(
-        file: file, node: node, state: state, byteCount: byteCount, next: first[file.index]))
+        file: file, node: node, state: state, byteCount: byteCount, attempt: attempt,
+        next: first[file.index]))
     first[file.index] = replica
     index[Key(file: file, node: node)] = replica
     return replica
@@ -98,4 +104,11 @@ struct ReplicaTable {
   }
 
   func hasReplica(_ file: FileID) -> Bool { first[file.index] != .max }
+
+  /// All replicas on `node`, in the order of the table; walks everything.
+  func replicas(on node: NodeID) -> [UInt32] {
+    pool.rows.indices.map { UInt32($0) }.filter { row in
+      pool[row].node == node && index[Key(file: pool[row].file, node: node)] == row
+    }
+  }
 }

@@ -7,21 +7,26 @@ extension Manager {
   /// Places what can be placed. Called once a turn, after its events.
   package mutating func schedule(at now: Instant, effects: inout [ManagerEffect]) {
     planTransfers(at: now, effects: &effects)
-    if mayStart { placeReadyTasks(at: now, effects: &effects) }
-    // Placing finds the tasks that fit no node, and such a failure may have stopped the run.
-    if mayStart && options.usesLanes {
-      fillLanes(at: now, effects: &effects)
-      unblockLanes(at: now, effects: &effects)
-    }
-    planTransfers(at: now, effects: &effects)
-    finishIfDone(effects: &effects)
+    repeat {
+      hasNewReady = false
+      if mayStart { placeReadyTasks(at: now, effects: &effects) }
+      // Placing finds the tasks that fit no node, and such a failure may have stopped the run.
+      if mayStart && options.usesLanes {
+        fillLanes(at: now, effects: &effects)
+        unblockLanes(at: now, effects: &effects)
+      }
+      // A value found to be missing here makes its producer ready again.
+      planTransfers(at: now, effects: &effects)
+    } while hasNewReady && mayStart
+    settle(at: now, effects: &effects)
+    finishIfDone(at: now, effects: &effects)
   }
 
   private var mayStart: Bool { !isDraining && !failureLimitReached }
 
   private mutating func placeReadyTasks(at now: Instant, effects: inout [ManagerEffect]) {
     while mayStart, let request = firstPlaceableRequest() {
-      guard let key = ready[request].min else { return }
+      guard let key = topKey(of: request) else { continue }
       if let node = chooseNode(for: key.task) {
         ready[request].removeMin()
         start(key.task, on: node, at: now, effects: &effects)
@@ -34,11 +39,11 @@ extension Manager {
   }
 
   /// The request whose first ready task comes before those of all others with room.
-  private func firstPlaceableRequest() -> Int? {
+  private mutating func firstPlaceableRequest() -> Int? {
     var best: Int?
     var bestKey: ReadyKey?
     for request in ready.indices where !isBlocked[request] {
-      guard let key = ready[request].min else { continue }
+      guard let key = topKey(of: request) else { continue }
       if bestKey.map({ key < $0 }) ?? true {
         best = request
         bestKey = key
@@ -47,9 +52,19 @@ extension Manager {
     return best
   }
 
+  /// The first ready task of a request. A task that came to wait again after a loss left its key.
+  private mutating func topKey(of request: Int) -> ReadyKey? {
+    while let key = ready[request].min {
+      if tasks[key.task.index].state == .ready { return key }
+      ready[request].removeMin()
+    }
+    return nil
+  }
+
   /// No node has that many cores or that much memory: its tasks fail by name at once.
   private mutating func failAll(of request: Int, effects: inout [ManagerEffect]) {
-    while let key = ready[request].popMin() {
+    while let key = topKey(of: request) {
+      ready[request].removeMin()
       let attempt = AttemptID(key.task, UInt32(tasks[key.task.index].attemptCount))
       fail(attempt, .fitsNoNode, effects: &effects)
     }
@@ -150,7 +165,8 @@ extension Manager {
       .send(
         .startTask(
           row.attempt, allocation: row.allocation,
-          timeoutMilliseconds: workflow.tasks[row.attempt.task].timeoutMilliseconds),
+          timeoutMilliseconds: workflow.tasks[row.attempt.task].timeoutMilliseconds,
+          hashesFirst: values.accepted[row.attempt.task.index] != 0),
         to: allocations[row.allocation.rawValue].worker))
   }
 
@@ -217,7 +233,7 @@ extension Manager {
   private mutating func fillLanes(at now: Instant, effects: inout [ManagerEffect]) {
     for request in ready.indices where isBlocked[request] && !hungryLanes[request].isEmpty {
       var refusals = 0
-      while refusals < 4, let key = ready[request].min,
+      while refusals < 4, let key = topKey(of: request),
         let allocation = hungryLanes[request].popFirst()
       {
         let row = allocations[allocation.rawValue]

@@ -62,6 +62,8 @@ extension Manager {
     effects: inout [ManagerEffect]
   ) {
     while let replica = demand.planned.popFirst() {
+      // A node that made the value itself meanwhile needs no transfer, and its row may be another's.
+      guard replicas[replica].state == .planned, replicas[replica].file == file else { continue }
       let node = replicas[replica].node
       if replicas[replica].pinCount == 0 {
         // Whoever wanted it has failed meanwhile.
@@ -73,12 +75,35 @@ extension Manager {
         begin(replica, from: source, sourceReplica, effects: &effects)
       } else if demand.usableCount == 0 {
         // Its value is nowhere: no use in waiting.
-        failWaiters(of: replica, error: lostValueError, at: now, effects: &effects)
+        valueMissing(replica, at: now, effects: &effects)
       } else {
         demand.planned.prepend(replica)
         return
       }
     }
+  }
+
+  /// No replica and no durable copy is left of what `replica` wants. A task that can run again makes
+  /// the value anew, and those that wait for it queue behind that.
+  private mutating func valueMissing(
+    _ replica: UInt32, at now: Instant, effects: inout [ManagerEffect]
+  ) {
+    let file = replicas[replica].file
+    let producer = workflow.files[file].producer
+    guard producer != .none, usesCommit(producer), !tasks[producer.index].state.isFinal else {
+      failWaiters(of: replica, error: lostValueError, at: now, effects: &effects)
+      return
+    }
+    hasLosses = true
+    let waiters = Set(replicas[replica].waiters).sorted().map { ($0, attempts[$0].attempt) }
+    for (slot, _) in waiters { withdraw(slot, effects: &effects) }
+    // With its waiters it lost its pins, and with them its reason.
+    if replicas.find(file, on: replicas[replica].node) == replica,
+      replicas[replica].pinCount == 0, replicas[replica].state == .planned
+    {
+      replicas.remove(replica)
+    }
+    for (_, attempt) in waiters { requeue(attempt.task, at: now, effects: &effects) }
   }
 
   /// A node that has the file and serves few, each in turn; else the shared file system, but only
@@ -102,10 +127,11 @@ extension Manager {
     return (.sharedFileSystem, .max)
   }
 
-  /// Whether a consumer finds the file there: it is a source, or made by a task that writes where it
-  /// likes. An output that goes through the cache may not be published yet.
+  /// Whether a consumer finds the file there: it is a source, made by a task that writes where it
+  /// likes, or committed.
   private func isOnSharedFileSystem(_ file: FileID) -> Bool {
     let row = workflow.files[file]
+    if values.durable[file.index].standing.isDurable { return true }
     return row.kind == .path && (row.producer == .none || !usesCommit(row.producer))
   }
 
@@ -115,7 +141,10 @@ extension Manager {
   ) {
     let row = replicas[replica]
     var byteCount = max(row.byteCount, 0)
+    var attempt =
+      durableValue(of: row.file)?.value.attempt ?? acceptedValue(of: row.file).attempt
     if sourceReplica != .max {
+      attempt = replicas[sourceReplica].attempt
       byteCount = replicas[sourceReplica].byteCount
       replicas[sourceReplica].pinCount += 1
       nodes[replicas[sourceReplica].node].serveCount += 1
@@ -124,11 +153,13 @@ extension Manager {
     replicas[replica].state = .creating
     let transfer = transfers.add(
       TransferRow(
-        replica: replica, file: row.file, node: row.node, source: source,
+        replica: replica, file: row.file, attempt: attempt, node: row.node, source: source,
         sourceReplica: sourceReplica))
     effects.append(
       .send(
-        .fetch(row.file, transfer: transfer, from: source, byteCount: byteCount),
+        .fetch(
+          FileValue(row.file, attempt: attempt), transfer: transfer, from: source,
+          byteCount: byteCount),
         to: nodes[row.node].agent))
   }
 
@@ -164,10 +195,16 @@ let lostValueError: Int32 = 116
 extension Manager {
   /// A task changed the replica of `file` on `node`: it is discarded as soon as nobody uses it, and
   /// never given to anybody from now on.
-  mutating func onDamage(to file: FileID, on node: NodeID) {
-    guard let replica = replicas.find(file, on: node), replicas[replica].isUsable else { return }
+  mutating func onDamage(to value: FileValue, on node: NodeID) {
+    let file = value.file
+    guard let replica = replicas.find(file, on: node), replicas[replica].isUsable,
+      replicas[replica].attempt == value.attempt
+    else { return }
     replicas[replica].isDamaged = true
-    if pendingCommits[file] != nil { pendingCommits[file] = true }
+    hasLosses = true
+    if let commit = commits[file], nodeOfWorker[commit.worker.index] == node {
+      commits[file]?.isDamaged = true
+    }
     demands[file]?.usableCount -= 1
     wake(file)
   }
@@ -176,7 +213,7 @@ extension Manager {
   mutating func settleDamaged(_ replica: UInt32, effects: inout [ManagerEffect]) {
     let row = replicas[replica]
     guard Int(row.pinCount) == row.waiters.count else { return }
-    effects.append(.send(.unlink(row.file), to: nodes[row.node].agent))
+    effects.append(.send(.unlink(row.value), to: nodes[row.node].agent))
     if row.waiters.isEmpty {
       replicas.remove(replica)
     } else {

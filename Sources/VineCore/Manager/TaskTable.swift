@@ -3,11 +3,13 @@
 /// The life of a task.
 ///
 ///     waiting -> ready -> staging -> sent -> done
-///        |        ^ |       |         |
-///        |        | |       +----+----+--> failed
-///        |        | |            |
-///        |        +-|---(again)--+
-///        +----------+----------------> cancelled
+///      | ^ ^      ^ |       |         |        |
+///      | | |      | |       +----+----+--> failed
+///      | | |      | |            |             |
+///      | | |      +-|---(again)--+             |
+///      | | +--------+---(an input was lost)    |
+///      | +-------------(its value was lost)----+
+///      +------------> cancelled
 package enum TaskState: UInt8, Sendable {
   /// Some input or predecessor is not there yet.
   case waiting
@@ -23,12 +25,16 @@ package enum TaskState: UInt8, Sendable {
   /// Something it needs failed, so it never ran; or the run was stopped.
   case cancelled
 
+  /// Whether it ended without a value.
+  var isFinal: Bool { self == .failed || self == .cancelled }
+
   package var isTerminal: Bool { self == .done || self == .failed || self == .cancelled }
 
   func canBecome(_ next: TaskState) -> Bool {
     switch (self, next) {
     case (.waiting, .ready), (.ready, .staging), (.staging, .sent), (.sent, .done): true
     case (.staging, .ready), (.sent, .ready), (.ready, .waiting): true
+    case (.staging, .waiting), (.sent, .waiting), (.done, .waiting): true
     case (.staging, .failed), (.sent, .failed), (.ready, .failed), (.waiting, .failed): true
     case (.waiting, .cancelled), (.ready, .cancelled): true
     default: false
@@ -82,6 +88,8 @@ struct AttemptRow {
   var missingCount: UInt32 = 0
   /// `takeBack` was sent.
   var isTakenBack = false
+  /// It reads a value that is not its producer's any more: whatever comes of it does not count.
+  var isVoid = false
   /// The attempt that runs after it in its allocation; `.max` ends the lane.
   var next: UInt32 = .max
 }

@@ -52,7 +52,16 @@ extension Manager {
   ) {
     guard let row = transfers.take(transfer) else { return }
     endTraffic(of: row, effects: &effects)
+    guard row.replica != .max else {
+      // The value was made anew meanwhile.
+      if error == 0 {
+        effects.append(
+          .send(.unlink(FileValue(row.file, attempt: row.attempt)), to: nodes[row.node].agent))
+      }
+      return
+    }
     if error == 0 {
+      replicas[row.replica].attempt = row.attempt
       replicas[row.replica].state = .ready
       replicas[row.replica].byteCount = byteCount
       demands[row.file]?.sources.append(row.node)
@@ -78,7 +87,7 @@ extension Manager {
     failWaiters(of: row.replica, error: error, at: now, effects: &effects)
   }
 
-  private mutating func wakeWaiters(of replica: UInt32, effects: inout [ManagerEffect]) {
+  mutating func wakeWaiters(of replica: UInt32, effects: inout [ManagerEffect]) {
     let waiters = replicas[replica].waiters
     replicas[replica].waiters = []
     for slot in waiters {
@@ -162,102 +171,17 @@ extension Manager {
     case .task:
       if remainingConsumers[row.file.index] > 0 && file.producer != .none { return }
     }
-    effects.append(.send(.unlink(row.file), to: nodes[row.node].agent))
+    effects.append(.send(.unlink(row.value), to: nodes[row.node].agent))
     demands[row.file]?.usableCount -= 1
     replicas.remove(replica)
   }
 
   // MARK: Outputs
 
-  /// Each output with a path is written to the shared file system once, from where it was made.
-  mutating func commitOutputs(
-    of attempt: AttemptID, on node: NodeID, effects: inout [ManagerEffect]
-  ) {
-    guard usesCommit(attempt.task) else { return }
-    for output in workflow.outputs(of: attempt.task)
-    where workflow.files[output.file].isPublished {
-      guard let replica = replicas.find(output.file, on: node) else {
-        invariant(false, "a task is done without its output")
-        return
-      }
-      replicas[replica].pinCount += 1
-      commitCount += 1
-      pendingCommits[output.file] = false
-      effects.append(
-        .send(.commit(output.file, attempt: attempt.number), to: nodes[node].agent))
-    }
-  }
-
   mutating func dropUnusedOutputs(of task: TaskID, effects: inout [ManagerEffect]) {
     guard needsStaging(task) else { return }
     for output in workflow.outputs(of: task) where remainingConsumers[output.file.index] == 0 {
       dropReplicas(of: output.file, effects: &effects)
-    }
-  }
-
-  mutating func onCommitted(
-    _ file: FileID, error: Int32, from worker: WorkerID, at now: Instant,
-    effects: inout [ManagerEffect]
-  ) {
-    let node = nodeOfWorker[worker.index]
-    guard let replica = replicas.find(file, on: node) else { return }
-    if pendingCommits[file] == true {
-      // What was written may be what a consumer made of it: nobody is to take it for the output.
-      pendingCommits[file] = nil
-      unpin(replica, effects: &effects)
-      outputNotWritten(file, error: lostValueError, effects: &effects)
-      return
-    }
-    if error == 0 {
-      pendingCommits[file] = nil
-      let producer = workflow.files[file].producer
-      effects.append(
-        .publish(file, attempt: UInt32(tasks[producer.index].attemptCount)))
-      unpin(replica, effects: &effects)
-      return
-    }
-    let producer = workflow.files[file].producer
-    replicas[replica].failureCount += 1
-    if Int(replicas[replica].failureCount) < Limits.fetchRetryMax {
-      let attempt = UInt32(tasks[producer.index].attemptCount)
-      effects.append(.send(.commit(file, attempt: attempt), to: worker))
-      return
-    }
-    pendingCommits[file] = nil
-    unpin(replica, effects: &effects)
-    outputNotWritten(file, error: error, effects: &effects)
-  }
-
-  mutating func onPublished(
-    _ file: FileID, error: Int32, at now: Instant, effects: inout [ManagerEffect]
-  ) {
-    if error != 0 {
-      outputNotWritten(file, error: error, effects: &effects)
-      return
-    }
-    commitCount -= 1
-    effects.append(.append(.published(file)))
-    var late: [TaskID] = []
-    workflow.forEachConsumer(of: file) { consumer in
-      if !workflow.tasks[consumer].usesSandbox { late.append(consumer) }
-    }
-    for consumer in late { satisfyOneEdge(into: consumer, at: now) }
-  }
-
-  private mutating func outputNotWritten(
-    _ file: FileID, error: Int32, effects: inout [ManagerEffect]
-  ) {
-    commitCount -= 1
-    unwrittenOutputCount += 1
-    effects.append(.report(.outputNotWritten(file, error)))
-    // Consumers outside a sandbox wait for the published file, which will never come.
-    var late: [TaskID] = []
-    workflow.forEachConsumer(of: file) { consumer in
-      if !workflow.tasks[consumer].usesSandbox { late.append(consumer) }
-    }
-    for consumer in late where tasks[consumer.index].state == .waiting {
-      let attempt = AttemptID(consumer, UInt32(tasks[consumer.index].attemptCount))
-      fail(attempt, .inputUnavailable(file, error), effects: &effects)
     }
   }
 }

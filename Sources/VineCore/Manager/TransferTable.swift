@@ -1,12 +1,15 @@
 // Movements of files that are under way.
 
 struct TransferRow {
-  let replica: UInt32
+  /// What it writes; `.max` when nobody wants that any more.
+  var replica: UInt32
   let file: FileID
+  /// Of the value it moves.
+  let attempt: UInt32
   let node: NodeID
   let source: TransferSource
   /// The replica it reads; `.max` when it does not read a node.
-  let sourceReplica: UInt32
+  var sourceReplica: UInt32
 }
 
 struct TransferTable {
@@ -22,5 +25,15 @@ struct TransferTable {
     pool[transfer.rawValue] = nil
     pool.remove(transfer.rawValue)
     return row
+  }
+
+  /// The transfers under way, by their numbers.
+  var ids: [TransferID] {
+    pool.rows.indices.filter { pool.rows[$0] != nil }.map { TransferID(index: $0) }
+  }
+
+  subscript(transfer: TransferID) -> TransferRow? {
+    get { pool[transfer.rawValue] }
+    set { pool[transfer.rawValue] = newValue }
   }
 }

@@ -71,30 +71,35 @@ package enum TransferSource: Hashable, Sendable {
 }
 
 package enum ManagerMessage: Hashable, Sendable {
-  /// Run it once the allocation's earlier attempts have ended.
-  case startTask(AttemptID, allocation: AllocationID, timeoutMilliseconds: UInt32)
+  /// Run it once the allocation's earlier attempts have ended. With `hashesFirst` the hashes of its
+  /// outputs come before its end: an earlier value is to be compared.
+  case startTask(
+    AttemptID, allocation: AllocationID, timeoutMilliseconds: UInt32, hashesFirst: Bool)
   /// Give it back if it has not begun; the answer is `taskReturned`, or in the end `taskFinished`.
   case takeBack(AttemptID)
   case killTask(AttemptID)
   /// To an agent: bring the file into the node's cache.
-  case fetch(FileID, transfer: TransferID, from: TransferSource, byteCount: Int64)
+  case fetch(FileValue, transfer: TransferID, from: TransferSource, byteCount: Int64)
   /// To an agent: forget the replica.
-  case unlink(FileID)
-  /// To an agent: write the replica beside its target on the shared file system, synced.
-  case commit(FileID, attempt: UInt32)
+  case unlink(FileValue)
+  /// To an agent: write the replica to the shared file system, synced: beside its target if it has
+  /// one, else among the run's objects.
+  case commit(FileValue)
   /// Nothing more will come: clean up and leave.
   case leave
 }
 
 package enum WorkerMessage: Hashable, Sendable {
   /// An output lies in the node's cache.
-  case replicaReady(FileID, byteCount: Int64)
+  case replicaReady(FileValue, byteCount: Int64)
   /// A task changed this node's replica in place; comes before the finish of that attempt.
-  case replicaDamaged(FileID)
+  case replicaDamaged(FileValue)
   case taskFinished(AttemptID, Completion)
   /// Answers `takeBack`: it had not begun.
   case taskReturned(AttemptID)
   /// `error` is 0 or an errno.
   case transferEnded(TransferID, byteCount: Int64, error: Int32)
-  case committed(FileID, byteCount: Int64, error: Int32)
+  case committed(FileValue, byteCount: Int64, error: Int32)
+  /// The content of an output.
+  case hashed(FileValue, byteCount: Int64, ContentHash)
 }

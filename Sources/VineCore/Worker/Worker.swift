@@ -19,10 +19,11 @@ package enum WorkerEvent: Equatable, Sendable {
   case exited(AttemptID, ExitStatus, usage: Completion)
   /// An output lies in the cache; comes before `settled`.
   case outputReady(AttemptID, FileID, byteCount: Int64)
+  case hashed(FileValue, byteCount: Int64, ContentHash)
   /// The sandbox is gone; `ending` says whether all outputs were right.
   case settled(AttemptID, Ending)
   case transferred(TransferID, byteCount: Int64, error: Int32)
-  case committed(FileID, byteCount: Int64, error: Int32)
+  case committed(FileValue, byteCount: Int64, error: Int32)
 }
 
 /// What a worker has to do.
@@ -36,9 +37,9 @@ package enum WorkerEffect: Equatable, Sendable {
   case signal(AttemptID, Int32)
   /// Forget what is kept of an attempt that never began.
   case forget(AttemptID)
-  case fetch(FileID, transfer: TransferID, from: TransferSource, byteCount: Int64)
-  case unlink(FileID)
-  case commit(FileID, attempt: UInt32)
+  case fetch(FileValue, transfer: TransferID, from: TransferSource, byteCount: Int64)
+  case unlink(FileValue)
+  case commit(FileValue)
   case leave
 }
 
@@ -104,8 +105,10 @@ package struct Worker: ~Copyable {
       onSettled(attempt, ending, at: now, effects: &effects)
     case .transferred(let transfer, let byteCount, let error):
       effects.append(.send(.transferEnded(transfer, byteCount: byteCount, error: error)))
-    case .committed(let file, let byteCount, let error):
-      effects.append(.send(.committed(file, byteCount: byteCount, error: error)))
+    case .committed(let value, let byteCount, let error):
+      effects.append(.send(.committed(value, byteCount: byteCount, error: error)))
+    case .hashed(let value, let byteCount, let hash):
+      effects.append(.send(.hashed(value, byteCount: byteCount, hash)))
     }
   }
 
@@ -113,7 +116,7 @@ package struct Worker: ~Copyable {
     _ message: ManagerMessage, at now: Instant, effects: inout [WorkerEffect]
   ) {
     switch message {
-    case .startTask(let attempt, let allocation, let timeout):
+    case .startTask(let attempt, let allocation, let timeout, _):
       guard attempts[attempt.task] == nil, !isLeaving else { return }
       attempts[attempt.task] = RunningAttempt(
         attempt: attempt, allocation: allocation, timeoutMilliseconds: timeout)
@@ -127,12 +130,12 @@ package struct Worker: ~Copyable {
       effects.append(.send(.taskReturned(attempt)))
     case .killTask(let attempt):
       kill(attempt, effects: &effects)
-    case .fetch(let file, let transfer, let source, let byteCount):
-      effects.append(.fetch(file, transfer: transfer, from: source, byteCount: byteCount))
-    case .unlink(let file):
-      effects.append(.unlink(file))
-    case .commit(let file, let attempt):
-      effects.append(.commit(file, attempt: attempt))
+    case .fetch(let value, let transfer, let source, let byteCount):
+      effects.append(.fetch(value, transfer: transfer, from: source, byteCount: byteCount))
+    case .unlink(let value):
+      effects.append(.unlink(value))
+    case .commit(let value):
+      effects.append(.commit(value))
     case .leave:
       isLeaving = true
       effects.append(.leave)
@@ -214,9 +217,10 @@ package struct Worker: ~Copyable {
     // A failed command stays the reason, whatever else was found on the way out.
     let final = row.usage.ending == .succeeded ? ending : row.usage.ending
     for output in row.outputs {
+      let value = FileValue(output.file, attempt: attempt.number)
       effects.append(
         final == .succeeded
-          ? .send(.replicaReady(output.file, byteCount: output.byteCount)) : .unlink(output.file))
+          ? .send(.replicaReady(value, byteCount: output.byteCount)) : .unlink(value))
     }
     finish(attempt, final, at: now, effects: &effects)
   }

@@ -135,6 +135,8 @@ package struct TaskSpec: Sendable {
   package var commandKind = CommandKind.shell
   /// Runs in the submit directory when false.
   package var usesSandbox = true
+  /// A re-run gives the same value.
+  package var isDeterministic = false
 }
 
 package struct Workflow: Sendable {
@@ -190,6 +192,7 @@ package struct TaskDraft {
   package var timeoutMilliseconds: UInt32 = 0
   package var estimateMicroseconds: Int64 = -1
   package var usesSandbox = true
+  package var isDeterministic = false
   package init(id: String) { self.id = id }
 }
 
@@ -260,6 +263,7 @@ extension Workflow {
     row.timeoutMilliseconds = draft.timeoutMilliseconds
     row.estimateMicroseconds = draft.estimateMicroseconds
     row.usesSandbox = draft.usesSandbox
+    row.isDeterministic = draft.isDeterministic
     tasks.append(row)
     _ = taskIndex.insert(task.index, in: text) { tasks.rows[$0].id }
     for input in draft.inputs { appendInput(input, of: task) }

@@ -4,7 +4,7 @@
 // A chunk is up to `chunkByteCount` bytes of the file and their CRC-32C. How many there are follows
 // from the size, which both sides know; an empty file needs none.
 
-internal import CLinux
+internal import CChecksum
 internal import CMPI
 internal import Glibc
 internal import VineCore
@@ -182,7 +182,7 @@ final class BulkTransfer {
       return
     }
     let expected = chunk.buffer.loadUnaligned(fromByteOffset: chunk.byteCount, as: UInt32.self)
-    if clinux_crc32c(0, chunk.buffer, chunk.byteCount) != UInt32(littleEndian: expected) {
+    if cchecksum_crc32c(0, chunk.buffer, chunk.byteCount) != UInt32(littleEndian: expected) {
       stream.error = stream.error == 0 ? EBADMSG : stream.error
       return
     }
@@ -229,7 +229,7 @@ final class BulkTransfer {
       var chunk = Chunk(
         request: cmpi_request_null(), buffer: buffer(), index: stream.nextChunk, byteCount: size)
       read(chunk, of: &stream)
-      var crc = clinux_crc32c(0, chunk.buffer, size)
+      var crc = cchecksum_crc32c(0, chunk.buffer, size)
       // A file that could not be read travels with a sum that cannot be right: the receiver has
       // posted its buffers and must get its chunks, and must not believe them.
       if stream.error != 0 { crc = ~crc }

@@ -7,6 +7,7 @@
 
 internal import CMPI
 internal import Glibc
+package import VineCore
 
 /// Who sends or gets a message. Rank 0 may host both roles.
 package enum Role: Sendable {

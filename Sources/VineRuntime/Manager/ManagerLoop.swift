@@ -21,6 +21,8 @@ package final class ManagerLoop {
   var directory = WorkerDirectory()
   let workerCount: Int
   var events: [ManagerEvent] = []
+  private var recordCount = 0
+  private var isSyncWanted = false
   private var effects: [ManagerEffect] = []
   private var sentAt: [TaskID: Instant] = [:]
   private var notes: [TaskID: AttemptNote] = [:]
@@ -32,6 +34,7 @@ package final class ManagerLoop {
   var totals = WorkerTotals()
   var outputOffset: Int64 = 0
   var hasOrderedLeaving = false
+  private var repeatedCount = 0
   private var nextStopCheck: Int64 = 0
   let times: HeartbeatTimes
   var nextHeartbeat: Int64 = 0
@@ -103,9 +106,13 @@ package final class ManagerLoop {
     decide()
     try act()
     try recorder.flush()
+    if isSyncWanted {
+      isSyncWanted = false
+      events.append(.journalSynced(upTo: recordCount))
+    }
     moveEnding(at: monotonicNanoseconds())
     mailbox.flush()
-    return count > 0
+    return count > 0 || !events.isEmpty
   }
 
   private func gather() throws(RuntimeError) -> Int {
@@ -143,6 +150,7 @@ package final class ManagerLoop {
       switch effect {
       case .send(let message, let worker): send(message, to: worker)
       case .append(let record):
+        recordCount += 1
         let node: String =
           if case .done(_, _, let node, _) = record {
             directory.nodeNames[node.index]
@@ -150,7 +158,9 @@ package final class ManagerLoop {
             ""
           }
         recorder.record(record, in: core.workflow, nodeName: node)
-      case .publish(let file, let attempt): publish(file, attempt: attempt)
+      case .sync: isSyncWanted = true
+      case .publish(let value): publish(value)
+      case .discard(let value): discard(value)
       case .report(let report): show(report)
       case .finish(let outcome):
         self.outcome = outcome
@@ -188,7 +198,6 @@ package final class ManagerLoop {
     switch kind {
     case .registration: register(worker, try reader.takeRegistration())
     case .note: keep(try reader.takeNote(), of: worker)
-    case .hashed: recorder.add(try reader.takeHashedFile())
     case .pong:
       let sent = try reader.take(Int64.self)
       let there = try reader.take(Int64.self)
@@ -277,26 +286,25 @@ package final class ManagerLoop {
   private func send(_ message: ManagerMessage, to worker: WorkerID) {
     let rank = worker.index
     switch message {
-    case .startTask(let attempt, let allocation, let timeout):
+    case .startTask(let attempt, let allocation, let timeout, let hashesFirst):
       sentAt[attempt.task] = clock.now
       let order = AttemptOrder(
-        attempt, allocation, timeoutMilliseconds: timeout, of: core, in: directory)
+        attempt, allocation, timeoutMilliseconds: timeout, hashesFirst: hashesFirst, of: core,
+        in: directory)
       mailbox.send(WireWriter(order), to: rank, .worker)
     case .takeBack(let attempt): sendAttempt(.takeBack, attempt, to: rank)
     case .killTask(let attempt): sendAttempt(.killTask, attempt, to: rank)
-    case .fetch(let file, let transfer, let source, let byteCount):
+    case .fetch(let value, let transfer, let source, let byteCount):
       let order = FetchOrder(
-        file, transfer: transfer, from: source, byteCount: byteCount, of: core.workflow)
+        value, transfer: transfer, from: source, byteCount: byteCount, of: core, run: run)
       mailbox.send(WireWriter(order), to: rank, .worker)
-    case .unlink(let file):
+    case .unlink(let value):
       var frame = WireWriter(.unlink)
-      frame.put(file.rawValue)
+      frame.put(value)
       mailbox.send(frame, to: rank, .worker)
-    case .commit(let file, let attempt):
-      let order = CommitOrder(
-        file: file, attempt: attempt, isDirectory: core.workflow.files[file].isDirectory,
-        path: core.workflow.locationText(file))
-      mailbox.send(WireWriter(order), to: rank, .worker)
+    case .commit(let value):
+      mailbox.send(
+        WireWriter(CommitOrder(value, of: core.workflow, run: run)), to: rank, .worker)
     case .leave: mailbox.send(WireWriter(.leave), to: rank, .worker)
     }
   }
@@ -309,9 +317,10 @@ package final class ManagerLoop {
 
   // MARK: Publishing
 
-  private func publish(_ file: FileID, attempt: UInt32) {
+  private func publish(_ value: FileValue) {
+    let file = value.file
     let path = core.workflow.locationText(file)
-    let temporary = temporaryPath(of: path, runName: run.name, attempt: attempt)
+    let temporary = run.temporary(of: value, in: core.workflow)
     let isDirectory = core.workflow.files[file].isDirectory
     queue.submit {
       let error =
@@ -319,6 +328,17 @@ package final class ManagerLoop {
         ? replaceDirectory(at: path, by: temporary) : replaceFile(at: path, by: temporary)
       if error != 0 { FileTree.remove(temporary) }
       return Published(file: file, error: error)
+    }
+  }
+
+  /// The durable copy of a value that does not count any more. Objects stay: another value may have
+  /// the same content.
+  private func discard(_ value: FileValue) {
+    guard core.workflow.files[value.file].isPublished else { return }
+    let temporary = run.temporary(of: value, in: core.workflow)
+    queue.submit {
+      FileTree.remove(temporary)
+      return nil
     }
   }
 
@@ -335,6 +355,28 @@ package final class ManagerLoop {
           + "\(text); trying again")
       notes[attempt.task] = nil
     case .taskFailed(let attempt, let ending): showFailure(of: attempt, ending)
+    case .valueLost(let task):
+      repeatedCount += 1
+      if repeatedCount > 20 { return }
+      progress.interrupt()
+      complain(
+        "vine-mpi: what task \(core.workflow.name(of: task)) made was lost with its nodes; it runs "
+          + "again")
+    case .invalidated(let task, let cause):
+      repeatedCount += 1
+      if repeatedCount > 20 { return }
+      progress.interrupt()
+      complain(
+        "vine-mpi: task \(core.workflow.name(of: task)) runs again: it used what "
+          + "\(core.workflow.name(of: cause)) made, which came out differently when it was made anew"
+      )
+    case .contradiction(let task, let other):
+      progress.interrupt()
+      complain(
+        "vine-mpi: task \(core.workflow.name(of: task)) made two different values, and the first "
+          + "was seen outside of the run already (through \(core.workflow.name(of: other))). It is "
+          + "not as deterministic as it is declared, or its stored value was changed. The run stops; "
+          + "published files hold the first value.")
     case .outputNotWritten(let file, let error):
       let path = core.workflow.locationText(file)
       let reason =
@@ -342,21 +384,10 @@ package final class ManagerLoop {
         ? "another task changed it before it was written; that task must declare it with "
           + "\"copy\": true" : errorText(error)
       let text = "\(path): \(reason)"
-      removeTemporary(of: file)
+      discard(core.acceptedValue(of: file))
       unwritten.append(text)
       progress.interrupt()
       complain("vine-mpi: cannot write output \(text)")
-    }
-  }
-
-  /// What was written of an output that will not be published.
-  private func removeTemporary(of file: FileID) {
-    let attempt = UInt32(core.attemptCount(of: core.workflow.files[file].producer))
-    let temporary = temporaryPath(
-      of: core.workflow.locationText(file), runName: run.name, attempt: attempt)
-    queue.submit {
-      FileTree.remove(temporary)
-      return nil
     }
   }
 
@@ -456,6 +487,7 @@ package final class ManagerLoop {
     summary.bytes.nodeToSharedFileSystem = totals.sharedWrittenByteCount
     summary.sharedFileSystemReads = totals.sharedReadCount
     summary.unwrittenOutputs = unwritten
+    summary.lostRanks = directory.lostRanks
     return summary
   }
 

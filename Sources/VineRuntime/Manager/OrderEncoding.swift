@@ -7,7 +7,7 @@ extension AttemptOrder {
   /// All an executor needs for an attempt in an allocation of `core`.
   init(
     _ attempt: AttemptID, _ allocation: AllocationID, timeoutMilliseconds: UInt32,
-    of core: borrowing Manager, in directory: borrowing WorkerDirectory
+    hashesFirst: Bool, of core: borrowing Manager, in directory: borrowing WorkerDirectory
   ) {
     let workflow = core.workflow
     let task = attempt.task
@@ -18,13 +18,22 @@ extension AttemptOrder {
     let row = workflow.tasks[task]
     self.init(
       attempt: attempt, allocation: allocation, timeoutMilliseconds: timeoutMilliseconds,
-      taskName: workflow.name(of: task), commandKind: row.commandKind,
+      hashesFirst: hashesFirst, taskName: workflow.name(of: task), commandKind: row.commandKind,
       command: Array(workflow.text.slice(row.command)),
       environment: Array(workflow.text.slice(row.environment)), usesSandbox: row.usesSandbox,
       coreCount: workflow.request(of: task).cores, memoryMB: grant.memoryMB,
       processingUnits: cores.flatMap { topology.cores[$0].processingUnits },
-      inputs: row.usesSandbox ? workflow.fileOrders(workflow.inputs(of: task)) : [],
-      outputs: row.usesSandbox ? workflow.fileOrders(workflow.outputs(of: task)) : [])
+      inputs: [], outputs: [])
+    if row.usesSandbox {
+      for input in workflow.inputs(of: task) {
+        let value = core.value(of: input.file, on: node)
+        inputs.append(FileOrder(input, value, in: workflow))
+      }
+      for output in workflow.outputs(of: task) {
+        let value = FileValue(output.file, attempt: attempt.number)
+        outputs.append(FileOrder(output, value, in: workflow))
+      }
+    }
     if row.commandKind == .bash {
       let slot = directory.firstCores[node.index] + (cores.first ?? 0)
       environment += launcherVariables(
@@ -36,25 +45,65 @@ extension AttemptOrder {
 
 extension FetchOrder {
   init(
-    _ file: FileID, transfer: TransferID, from source: TransferSource, byteCount: Int64,
-    of workflow: borrowing Workflow
+    _ value: FileValue, transfer: TransferID, from source: TransferSource, byteCount: Int64,
+    of core: borrowing Manager, run: RunDirectory
   ) {
-    let row = workflow.files[file]
-    let hasLocation = source == .sharedFileSystem || source == .manager
+    let row = core.workflow.files[value.file]
+    var location: [UInt8] = []
+    var isArchive = false
+    switch source {
+    case .manager: location = Array(core.workflow.text.slice(row.location))
+    case .sharedFileSystem:
+      location = Array(run.readablePath(of: value.file, in: core).utf8)
+      isArchive = row.isDirectory && row.kind == .temp
+    case .node: break
+    }
     self.init(
-      file: file, transfer: transfer, source: source, byteCount: byteCount,
-      isDirectory: row.isDirectory,
-      location: hasLocation ? Array(workflow.text.slice(row.location)) : [])
+      value: value, transfer: transfer, source: source, byteCount: byteCount,
+      isDirectory: row.isDirectory, isArchive: isArchive, location: location)
   }
 }
 
-extension Workflow {
-  fileprivate func fileOrders(_ bindings: ArraySlice<Binding>) -> [FileOrder] {
-    bindings.map {
-      FileOrder(
-        file: $0.file, name: text.string($0.name), isCopy: $0.isCopy,
-        isDirectory: files[$0.file].isDirectory)
+extension FileOrder {
+  fileprivate init(_ binding: Binding, _ value: FileValue, in workflow: borrowing Workflow) {
+    self.init(
+      value: value, name: workflow.text.string(binding.name), isCopy: binding.isCopy,
+      isDirectory: workflow.files[binding.file].isDirectory)
+  }
+}
+
+extension CommitOrder {
+  init(_ value: FileValue, of workflow: borrowing Workflow, run: RunDirectory) {
+    let row = workflow.files[value.file]
+    self.init(
+      value: value, isDirectory: row.isDirectory, isObject: !row.isPublished,
+      path: row.isPublished
+        ? run.temporary(of: value, in: workflow) : run.objects)
+  }
+}
+
+extension RunDirectory {
+  /// Where the bytes of intermediates lie that must outlive their nodes.
+  var objects: String { "\(path)/objects" }
+
+  /// The name of an output's durable copy before it is published.
+  func temporary(of value: FileValue, in workflow: borrowing Workflow) -> String {
+    temporaryPath(
+      of: workflow.locationText(value.file), runName: name, attempt: value.attempt)
+  }
+
+  /// Where a node finds `file` on the shared file system now.
+  func readablePath(of file: FileID, in core: borrowing Manager) -> String {
+    let row = core.workflow.files[file]
+    guard row.producer != .none, let (value, standing) = core.durableValue(of: file) else {
+      return core.workflow.locationText(file)
     }
+    if row.kind != .path {
+      return objectPath(of: core.hash(of: file) ?? .unknown, in: objects)
+    }
+    // While it is renamed it has one name or the other; a reader that comes too late asks again.
+    return standing == .published
+      ? core.workflow.locationText(file) : temporary(of: value, in: core.workflow)
   }
 }
 

@@ -4,12 +4,18 @@ internal import CLinux
 internal import Glibc
 internal import VineCore
 
+/// Size and hash of a file.
+private struct HashedContent {
+  let byteCount: Int64
+  let hash: ContentHash
+}
+
 final class RunRecorder {
   private let journal: JournalFile
   /// Descriptor of the trace file; -1 when none was asked for.
   private let trace: Int32
   private var traceRows: [UInt8] = []
-  private var digests: [FileID: HashedFile] = [:]
+  private var digests: [FileID: HashedContent] = [:]
   private let digestsPath: String?
   private(set) var firstStart: Instant?
   private(set) var lastEnd = Instant.zero
@@ -64,10 +70,13 @@ final class RunRecorder {
         frame.put(attempt.number)
         frame.put(ending)
       }
-    case .published(let file):
+    case .published(let value):
       journal.append(.published) { frame in
-        frame.put(bytes: workflow.text.slice(workflow.files[file].location))
+        frame.put(bytes: workflow.text.slice(workflow.files[value.file].location))
       }
+    case .hashed(let value, let byteCount, let hash):
+      digests[value.file] = HashedContent(byteCount: byteCount, hash: hash)
+    case .committed, .invalidated, .publishIntent: break
     }
   }
 
@@ -83,8 +92,6 @@ final class RunRecorder {
     let end = decimal(Double(completion.end.nanoseconds) / 1e9, 9)
     traceRows.append(contentsOf: "\(task)\t\(node)\t\(start)\t\(end)\t\(cores)\n".utf8)
   }
-
-  func add(_ digest: HashedFile) { digests[digest.file] = digest }
 
   /// Hands what was recorded to the operating system.
   func flush() throws(RuntimeError) {
@@ -112,23 +119,19 @@ final class RunRecorder {
     var text = "# file\tbytes\tsha256\n"
     for file in workflow.files.ids where !workflow.files[file].isInternal {
       guard let row = digests[file] ?? sourceDigest(of: file, in: workflow) else { continue }
-      let hex = row.digest.map { byte in
-        let digits = String(byte, radix: 16)
-        return byte < 16 ? "0\(digits)" : digits
-      }
-      text += "\(workflow.name(of: file))\t\(row.byteCount)\t\(hex.joined())\n"
+      text += "\(workflow.name(of: file))\t\(row.byteCount)\t\(row.hash.text)\n"
     }
     try replaceFile(path, with: text)
   }
 
-  private func sourceDigest(of file: FileID, in workflow: borrowing Workflow) -> HashedFile? {
+  private func sourceDigest(of file: FileID, in workflow: borrowing Workflow) -> HashedContent? {
     let row = workflow.files[file]
     guard row.kind == .path, row.producer == .none, !row.isDirectory else { return nil }
     let descriptor = clinux_open_at(
       AT_FDCWD, workflow.text.string(row.location), O_RDONLY, 0)
     guard descriptor >= 0 else { return nil }
     defer { Glibc.close(descriptor) }
-    let (byteCount, digest) = sha256(of: descriptor)
-    return HashedFile(file: file, byteCount: byteCount, digest: digest)
+    let (byteCount, hash) = contentHash(of: descriptor)
+    return HashedContent(byteCount: byteCount, hash: hash)
   }
 }

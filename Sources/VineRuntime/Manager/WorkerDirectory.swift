@@ -29,6 +29,7 @@ struct WorkerDirectory {
 
   /// Workers that registered and neither left nor are lost.
   var live: [WorkerID] { workers.filter { lost[$0] == nil && !departed.contains($0) } }
+  var lostRanks: [Int] { lost.keys.map(\.index).sorted() }
   var hasLosses: Bool { !lost.isEmpty }
   func isLost(_ worker: WorkerID) -> Bool { lost[worker] != nil }
   func hasDeparted(_ worker: WorkerID) -> Bool { departed.contains(worker) }

@@ -5,7 +5,7 @@
 //
 // `length` counts lsn, type and payload; `crc32c` is theirs. One writer, plain sequential writes.
 
-internal import CLinux
+internal import CChecksum
 internal import Glibc
 internal import VineCore
 
@@ -42,7 +42,7 @@ final class JournalFile {
     var body: [UInt8] = []
     withUnsafeBytes(of: sequenceNumber.littleEndian) { body.append(contentsOf: $0) }
     body.append(contentsOf: payload.bytes)
-    let crc = body.withUnsafeBytes { clinux_crc32c(0, $0.baseAddress, $0.count) }
+    let crc = body.withUnsafeBytes { cchecksum_crc32c(0, $0.baseAddress, $0.count) }
     for number in [UInt32(body.count), crc] {
       withUnsafeBytes(of: number.littleEndian) { pending.append(contentsOf: $0) }
     }

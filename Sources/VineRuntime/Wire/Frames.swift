@@ -16,7 +16,7 @@ enum FrameKind: UInt8 {
 }
 
 /// Version of the frames; raised when one changes.
-let frameVersion: UInt32 = 2
+let frameVersion: UInt32 = 3
 
 /// What a worker says of itself, once.
 struct Registration: Equatable {
@@ -56,7 +56,8 @@ struct Welcome: Equatable {
 
 /// How an input gets into the sandbox, or an output out of it.
 struct FileOrder: Equatable {
-  var file: FileID
+  /// An input: what to link. An output: what it will be.
+  var value: FileValue
   var name: String
   var isCopy: Bool
   var isDirectory: Bool
@@ -67,6 +68,8 @@ struct AttemptOrder: Equatable {
   var attempt: AttemptID
   var allocation: AllocationID
   var timeoutMilliseconds: UInt32
+  /// The outputs' hashes come before the end of the attempt.
+  var hashesFirst: Bool
   var taskName: String
   var commandKind: CommandKind
   /// NUL-ended arguments, or text for the shell.
@@ -84,19 +87,22 @@ struct AttemptOrder: Equatable {
 
 /// All an agent needs to bring a file into the cache.
 struct FetchOrder: Equatable {
-  var file: FileID
+  var value: FileValue
   var transfer: TransferID
   var source: TransferSource
   var byteCount: Int64
   var isDirectory: Bool
+  /// A directory that lies there as one archive.
+  var isArchive: Bool
   /// A path for the shared file system, the content itself for a buffer.
   var location: [UInt8]
 }
 
 struct CommitOrder: Equatable {
-  var file: FileID
-  var attempt: UInt32
+  var value: FileValue
   var isDirectory: Bool
+  /// An intermediate: `path` is the directory of the run's objects, else the name to write.
+  var isObject: Bool
   var path: String
 }
 
@@ -106,12 +112,6 @@ struct AttemptNote: Equatable {
   /// What went wrong beside the exit status; may be empty.
   var reason: String
   var errorTail: [UInt8]
-}
-
-struct HashedFile: Equatable {
-  var file: FileID
-  var byteCount: Int64
-  var digest: [UInt8]
 }
 
 /// A worker's sums, sent when it leaves.
@@ -132,6 +132,11 @@ extension WireWriter {
   mutating func put(_ attempt: AttemptID) {
     put(attempt.task.rawValue)
     put(attempt.number)
+  }
+
+  mutating func put(_ value: FileValue) {
+    put(value.file.rawValue)
+    put(value.attempt)
   }
 
   mutating func put(_ source: TransferSource) {
@@ -191,7 +196,7 @@ extension WireWriter {
   mutating func put(_ orders: [FileOrder]) {
     put(UInt32(orders.count))
     for order in orders {
-      put(order.file.rawValue)
+      put(order.value)
       put(order.name)
       put(order.isCopy)
       put(order.isDirectory)
@@ -232,6 +237,7 @@ extension WireWriter {
     put(order.attempt)
     put(order.allocation.rawValue)
     put(order.timeoutMilliseconds)
+    put(order.hashesFirst)
     put(order.taskName)
     put(order.commandKind.rawValue)
     put(bytes: order.command)
@@ -246,19 +252,20 @@ extension WireWriter {
 
   init(_ order: FetchOrder) {
     self.init(.fetch)
-    put(order.file.rawValue)
+    put(order.value)
     put(order.transfer.rawValue)
     put(order.source)
     put(order.byteCount)
     put(order.isDirectory)
+    put(order.isArchive)
     put(bytes: order.location)
   }
 
   init(_ order: CommitOrder) {
     self.init(.commit)
-    put(order.file.rawValue)
-    put(order.attempt)
+    put(order.value)
     put(order.isDirectory)
+    put(order.isObject)
     put(order.path)
   }
 
@@ -267,13 +274,6 @@ extension WireWriter {
     put(note.attempt)
     put(note.reason)
     put(bytes: note.errorTail)
-  }
-
-  init(_ hashed: HashedFile) {
-    self.init(.hashed)
-    put(hashed.file.rawValue)
-    put(hashed.byteCount)
-    put(bytes: hashed.digest)
   }
 
   init(_ totals: WorkerTotals, kind: FrameKind) {
@@ -289,13 +289,13 @@ extension WireWriter {
   /// A worker's message without text.
   init(_ message: WorkerMessage) {
     switch message {
-    case .replicaReady(let file, let byteCount):
+    case .replicaReady(let value, let byteCount):
       self.init(.replicaReady)
-      put(file.rawValue)
+      put(value)
       put(byteCount)
-    case .replicaDamaged(let file):
+    case .replicaDamaged(let value):
       self.init(.replicaDamaged)
-      put(file.rawValue)
+      put(value)
     case .taskFinished(let attempt, let completion):
       self.init(.taskFinished)
       put(attempt)
@@ -308,11 +308,16 @@ extension WireWriter {
       put(transfer.rawValue)
       put(byteCount)
       put(error)
-    case .committed(let file, let byteCount, let error):
+    case .committed(let value, let byteCount, let error):
       self.init(.committed)
-      put(file.rawValue)
+      put(value)
       put(byteCount)
       put(error)
+    case .hashed(let value, let byteCount, let hash):
+      self.init(.hashed)
+      put(value)
+      put(byteCount)
+      for word in [hash.words.0, hash.words.1, hash.words.2, hash.words.3] { put(word) }
     }
   }
 }
@@ -325,6 +330,14 @@ extension WireReader {
   }
 
   mutating func takeFile() throws(WireError) -> FileID { FileID(rawValue: try take()) }
+
+  mutating func takeValue() throws(WireError) -> FileValue {
+    FileValue(try takeFile(), attempt: try take())
+  }
+
+  mutating func takeHash() throws(WireError) -> ContentHash {
+    ContentHash(words: (try take(), try take(), try take(), try take()))
+  }
 
   mutating func takeSource() throws(WireError) -> TransferSource {
     switch try take(UInt32.self) {
@@ -391,7 +404,7 @@ extension WireReader {
     for _ in 0..<count {
       orders.append(
         FileOrder(
-          file: try takeFile(), name: try takeText(), isCopy: try takeBool(),
+          value: try takeValue(), name: try takeText(), isCopy: try takeBool(),
           isDirectory: try takeBool()))
     }
     return orders
@@ -418,10 +431,12 @@ extension WireReader {
     let attempt = try takeAttempt()
     let allocation = AllocationID(rawValue: try take())
     let timeout = try take(UInt32.self)
+    let hashesFirst = try takeBool()
     let name = try takeText()
     guard let kind = CommandKind(rawValue: try take()) else { throw WireError() }
     return AttemptOrder(
-      attempt: attempt, allocation: allocation, timeoutMilliseconds: timeout, taskName: name,
+      attempt: attempt, allocation: allocation, timeoutMilliseconds: timeout,
+      hashesFirst: hashesFirst, taskName: name,
       commandKind: kind, command: Array(try takeBytes()), environment: Array(try takeBytes()),
       usesSandbox: try takeBool(), coreCount: try take(), memoryMB: try take(),
       processingUnits: try takeNumbers(), inputs: try takeFileOrders(),
@@ -430,23 +445,20 @@ extension WireReader {
 
   mutating func takeFetchOrder() throws(WireError) -> FetchOrder {
     FetchOrder(
-      file: try takeFile(), transfer: TransferID(rawValue: try take()), source: try takeSource(),
-      byteCount: try take(), isDirectory: try takeBool(), location: Array(try takeBytes()))
+      value: try takeValue(), transfer: TransferID(rawValue: try take()), source: try takeSource(),
+      byteCount: try take(), isDirectory: try takeBool(), isArchive: try takeBool(),
+      location: Array(try takeBytes()))
   }
 
   mutating func takeCommitOrder() throws(WireError) -> CommitOrder {
     CommitOrder(
-      file: try takeFile(), attempt: try take(), isDirectory: try takeBool(),
+      value: try takeValue(), isDirectory: try takeBool(), isObject: try takeBool(),
       path: try takeText())
   }
 
   mutating func takeNote() throws(WireError) -> AttemptNote {
     AttemptNote(
       attempt: try takeAttempt(), reason: try takeText(), errorTail: Array(try takeBytes()))
-  }
-
-  mutating func takeHashedFile() throws(WireError) -> HashedFile {
-    HashedFile(file: try takeFile(), byteCount: try take(), digest: Array(try takeBytes()))
   }
 
   mutating func takeTotals() throws(WireError) -> WorkerTotals {
@@ -459,14 +471,15 @@ extension WireReader {
   /// The core's message of a worker, of `kind`; nil for the adapters' own kinds.
   mutating func takeWorkerMessage(_ kind: FrameKind) throws(WireError) -> WorkerMessage? {
     switch kind {
-    case .replicaReady: .replicaReady(try takeFile(), byteCount: try take())
-    case .replicaDamaged: .replicaDamaged(try takeFile())
+    case .replicaReady: .replicaReady(try takeValue(), byteCount: try take())
+    case .replicaDamaged: .replicaDamaged(try takeValue())
     case .taskFinished: .taskFinished(try takeAttempt(), try takeCompletion())
     case .taskReturned: .taskReturned(try takeAttempt())
     case .transferEnded:
       .transferEnded(
         TransferID(rawValue: try take()), byteCount: try take(), error: try take())
-    case .committed: .committed(try takeFile(), byteCount: try take(), error: try take())
+    case .committed: .committed(try takeValue(), byteCount: try take(), error: try take())
+    case .hashed: .hashed(try takeValue(), byteCount: try take(), try takeHash())
     default: nil
     }
   }

@@ -1,5 +1,7 @@
 // Frames about ranks that are lost, and about how the others leave.
 
+internal import VineCore
+
 /// A process on the node of the rank that gets this: to be watched, or to be killed.
 struct SiblingOrder: Equatable {
   var rank: UInt32

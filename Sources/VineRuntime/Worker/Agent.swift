@@ -2,24 +2,33 @@
 // file system. What may block runs on helper threads.
 
 internal import CLinux
-internal import Crypto
 internal import Glibc
 internal import VineCore
 
 /// What helper threads of a worker give back.
 enum HelperResult: Sendable {
   /// A part file is complete, or failed.
-  case fetched(TransferID, FileID, part: String, byteCount: Int64, error: Int32)
+  case fetched(TransferID, FileValue, part: String, byteCount: Int64, error: Int32)
   /// A packed directory is ready to be sent.
   case packed(ReadRequest, path: String, error: Int32)
-  case committed(FileID, byteCount: Int64, error: Int32)
-  case hashed(FileID, byteCount: Int64, digest: [UInt8])
+  /// The hash is unknown for a directory beside its target.
+  case committed(FileValue, byteCount: Int64, ContentHash, error: Int32)
+  case hashed(FileValue, byteCount: Int64, ContentHash)
+  /// All outputs of an attempt, in order.
+  case hashedFirst(AttemptID, [HashedValue])
   case removed
+}
+
+/// The content of one output.
+struct HashedValue: Sendable {
+  let value: FileValue
+  let byteCount: Int64
+  let hash: ContentHash
 }
 
 /// A peer's wish to read a file of this node.
 struct ReadRequest: Sendable {
-  let file: FileID
+  let value: FileValue
   let transfer: TransferID
   let tag: Int32
   let byteCount: Int64
@@ -55,7 +64,7 @@ final class Agent {
     self.queue = queue
   }
 
-  private func cachePath(_ file: FileID) -> String { "\(scratch.cache)/\(cacheName(file))" }
+  private func cachePath(_ value: FileValue) -> String { "\(scratch.cache)/\(cacheName(value))" }
 
   // MARK: Fetching
 
@@ -67,16 +76,18 @@ final class Agent {
     case .manager:
       let error = write(order.location, to: part)
       return finish(
-        order.file, order.transfer, part: part, byteCount: Int64(order.location.count), error: error
+        order.value, order.transfer, part: part, byteCount: Int64(order.location.count),
+        error: error
       )
     case .sharedFileSystem:
       let path = String(decoding: order.location, as: UTF8.self)
       queue.submit {
         let (byteCount, error) =
-          order.isDirectory
-          ? Self.copyDirectory(path, to: part) : FileTree.copyFile(path, to: part)
+          !order.isDirectory
+          ? FileTree.copyFile(path, to: part)
+          : order.isArchive ? Self.unpack(path, to: part) : Self.copyDirectory(path, to: part)
         return .fetched(
-          order.transfer, order.file, part: part, byteCount: byteCount, error: error)
+          order.transfer, order.value, part: part, byteCount: byteCount, error: error)
       }
       return nil
     case .node(let agent):
@@ -94,6 +105,16 @@ final class Agent {
     return (error == 0 ? TreeArchive.byteCount(of: part) : 0, error)
   }
 
+  private static func unpack(
+    _ path: String, to part: String
+  ) -> (byteCount: Int64, error: Int32) {
+    let descriptor = clinux_open_at(AT_FDCWD, path, O_RDONLY, 0)
+    if descriptor < 0 { return (0, -descriptor) }
+    defer { close(descriptor) }
+    let error = TreeArchive.read(from: descriptor, to: part)
+    return (error == 0 ? TreeArchive.byteCount(of: part) : 0, error)
+  }
+
   private func write(_ content: [UInt8], to part: String) -> Int32 {
     let to = clinux_open_at(AT_FDCWD, part, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o644)
     if to < 0 { return -to }
@@ -103,13 +124,13 @@ final class Agent {
 
   /// Gives a complete part its name in the cache.
   private func finish(
-    _ file: FileID, _ transfer: TransferID, part: String, byteCount: Int64, error: Int32
+    _ value: FileValue, _ transfer: TransferID, part: String, byteCount: Int64, error: Int32
   ) -> WorkerEvent {
     var error = error
-    if error == 0 && rename(part, cachePath(file)) != 0 {
+    if error == 0 && rename(part, cachePath(value)) != 0 {
       // A directory of an earlier value stands in the way.
-      FileTree.remove(cachePath(file))
-      error = rename(part, cachePath(file)) == 0 ? 0 : errno
+      FileTree.remove(cachePath(value))
+      error = rename(part, cachePath(value)) == 0 ? 0 : errno
     }
     if error != 0 { FileTree.remove(part) }
     return .transferred(transfer, byteCount: byteCount, error: error)
@@ -130,7 +151,7 @@ final class Agent {
       order.transfer, from: rank, tag: tag, byteCount: order.byteCount, into: descriptor)
     incoming[order.transfer] = Incoming(order: order, part: part)
     var request = WireWriter(.readRequest)
-    request.put(order.file.rawValue)
+    request.put(order.value)
     request.put(order.transfer.rawValue)
     request.put(tag)
     request.put(order.byteCount)
@@ -175,7 +196,7 @@ final class Agent {
     if !order.isDirectory {
       chmod(part, mode)
       return finish(
-        order.file, transfer, part: part, byteCount: order.byteCount, error: 0)
+        order.value, transfer, part: part, byteCount: order.byteCount, error: 0)
     }
     queue.submit {
       let tree = "\(part)-tree"
@@ -191,7 +212,7 @@ final class Agent {
       Glibc.unlink(part)
       if error != 0 { FileTree.remove(tree) }
       return .fetched(
-        transfer, order.file, part: tree, byteCount: order.byteCount, error: error)
+        transfer, order.value, part: tree, byteCount: order.byteCount, error: error)
     }
     return nil
   }
@@ -210,10 +231,10 @@ final class Agent {
 
   func onReadRequest(_ request: ReadRequest) {
     guard request.isDirectory else {
-      serve(request, path: cachePath(request.file))
+      serve(request, path: cachePath(request.value))
       return
     }
-    let tree = cachePath(request.file)
+    let tree = cachePath(request.value)
     let packed = scratch.part("send-\(request.rank)-\(request.transfer.rawValue)")
     queue.submit {
       FileTree.remove(packed)
@@ -254,11 +275,11 @@ final class Agent {
 
   // MARK: The rest
 
-  func unlink(_ file: FileID) {
-    let path = cachePath(file)
+  func unlink(_ value: FileValue) {
+    let path = cachePath(value)
     if Glibc.unlink(path) == 0 || errno == ENOENT { return }
     // A tree may be large: it gets out of the way now and is removed beside the loop.
-    let trash = scratch.part("trash-\(file.rawValue)-\(monotonicNanoseconds())")
+    let trash = scratch.part("trash-\(value.file.rawValue)-\(monotonicNanoseconds())")
     if rename(path, trash) != 0 { return }
     queue.submit {
       FileTree.remove(trash)
@@ -267,56 +288,63 @@ final class Agent {
   }
 
   func commit(_ order: CommitOrder) {
-    let source = cachePath(order.file)
-    let target = temporaryPath(of: order.path, runName: runName, attempt: order.attempt)
+    let source = cachePath(order.value)
     queue.submit {
-      var error: Int32 = 0
-      if let slash = target.lastIndex(of: "/") {
-        error = FileTree.makeDirectories(String(target[..<slash]))
-      }
-      var byteCount: Int64 = 0
-      if error == 0 {
-        FileTree.remove(target)
-        (byteCount, error) =
-          order.isDirectory
-          ? FileTree.copyTree(source, to: target, isSynced: true)
-          : FileTree.copyFile(source, to: target, isSynced: true)
-      }
-      return .committed(order.file, byteCount: byteCount, error: error)
+      let result = order.isObject ? keepObject(source, order) : keepBeside(source, order)
+      return .committed(
+        order.value, byteCount: result.byteCount, result.hash, error: result.error)
     }
   }
 
-  /// Turns a helper's result into an event, if it is one.
-  func onResult(_ result: HelperResult) -> WorkerEvent? {
+  /// Turns a helper's result into events.
+  func onResult(_ result: HelperResult) -> [WorkerEvent] {
     switch result {
-    case .fetched(let transfer, let file, let part, let byteCount, let error):
+    case .fetched(let transfer, let value, let part, let byteCount, let error):
       if error == 0 && !part.hasSuffix("-tree") {
         totals.sharedReadByteCount += byteCount
         totals.sharedReadCount += 1
       }
-      return finish(file, transfer, part: part, byteCount: byteCount, error: error)
+      return [finish(value, transfer, part: part, byteCount: byteCount, error: error)]
     case .packed(let request, let path, let error):
       if error != 0 { refuse(request, error: error) } else { serve(request, path: path) }
       Glibc.unlink(path)
-      return nil
-    case .committed(let file, let byteCount, let error):
+      return []
+    case .committed(let value, let byteCount, let hash, let error):
       if error == 0 { totals.sharedWrittenByteCount += byteCount }
-      return .committed(file, byteCount: byteCount, error: error)
-    case .hashed(let file, let byteCount, let digest):
-      mailbox.send(
-        WireWriter(HashedFile(file: file, byteCount: byteCount, digest: digest)), to: 0, .manager)
-      return nil
+      let end = WorkerEvent.committed(value, byteCount: byteCount, error: error)
+      return hash.isKnown ? [.hashed(value, byteCount: byteCount, hash), end] : [end]
+    case .hashed(let value, let byteCount, let hash):
+      return [.hashed(value, byteCount: byteCount, hash)]
+    case .hashedFirst(let attempt, let values):
+      return values.map { .hashed($0.value, byteCount: $0.byteCount, $0.hash) }
+        + [.settled(attempt, .succeeded)]
     case .removed:
-      return nil
+      return []
     }
   }
 
   /// Hashes what `descriptor` reads, which it closes.
-  func hash(_ file: FileID, from descriptor: Int32) {
+  func hash(_ value: FileValue, from descriptor: Int32) {
     queue.submit {
-      let (byteCount, digest) = sha256(of: descriptor)
+      let (byteCount, hash) = contentHash(of: descriptor)
       close(descriptor)
-      return .hashed(file, byteCount: byteCount, digest: digest)
+      return .hashed(value, byteCount: byteCount, hash)
+    }
+  }
+
+  /// Hashes all outputs of an attempt; its end comes with them.
+  func hashFirst(_ order: AttemptOrder) {
+    let files = order.outputs.filter { !$0.isDirectory }.map { ($0.value, cachePath($0.value)) }
+    queue.submit {
+      var values: [HashedValue] = []
+      for (value, path) in files {
+        let descriptor = clinux_open_at(AT_FDCWD, path, O_RDONLY | O_NOFOLLOW, 0)
+        if descriptor < 0 { continue }
+        let (byteCount, hash) = contentHash(of: descriptor)
+        close(descriptor)
+        values.append(HashedValue(value: value, byteCount: byteCount, hash: hash))
+      }
+      return .hashedFirst(order.attempt, values)
     }
   }
 
@@ -326,35 +354,4 @@ final class Agent {
     sums.sentByteCount = bulk?.sentByteCount ?? 0
     return sums
   }
-}
-
-/// SHA-256 of all that `descriptor` reads from its start.
-func sha256(of descriptor: Int32) -> (byteCount: Int64, digest: [UInt8]) {
-  var hash = SHA256()
-  var byteCount: Int64 = 0
-  var buffer = [UInt8](repeating: 0, count: 1 << 18)
-  while true {
-    let count = buffer.withUnsafeMutableBytes {
-      pread(descriptor, $0.baseAddress, $0.count, off_t(byteCount))
-    }
-    if count < 0 && errno == EINTR { continue }
-    if count <= 0 { break }
-    buffer.withUnsafeBytes {
-      hash.update(bufferPointer: UnsafeRawBufferPointer(rebasing: $0[..<count]))
-    }
-    byteCount += Int64(count)
-  }
-  return (byteCount, Array(hash.finalize()))
-}
-
-/// Where an output is written before it is renamed: beside its target, so that a rename is enough,
-/// under a name that says whose it is.
-func temporaryPath(of path: String, runName: String, attempt: UInt32) -> String {
-  let slash = path.lastIndex(of: "/")
-  let directory = slash.map { String(path[...$0]) } ?? ""
-  let name = slash.map { String(path[path.index(after: $0)...]) } ?? path
-  // A file name has 255 bytes at most (NAME_MAX).
-  var kept = name
-  while kept.utf8.count > 120 { kept.removeLast() }
-  return "\(directory).\(kept).vine-\(runName)-\(attempt)"
 }

@@ -126,7 +126,7 @@ final class SandboxRoom {
     _ input: FileOrder, into sandbox: Sandbox
   ) throws(SandboxProblem) -> UInt64 {
     let place = try makePlace(of: input.name, in: sandbox)
-    let name = cacheName(input.file)
+    let name = cacheName(input.value)
     var error: Int32 = 0
     if input.isDirectory {
       error =
@@ -157,7 +157,7 @@ final class SandboxRoom {
     var changed: [Int] = []
     for (index, input) in order.inputs.enumerated()
     where !input.isCopy && index < sandbox.signatures.count {
-      let name = cacheName(input.file)
+      let name = cacheName(input.value)
       if signature(of: input, name: name) == sandbox.signatures[index] { continue }
       FileTree.remove("\(cachePath)/\(name)")
       changed.append(index)
@@ -184,7 +184,7 @@ final class SandboxRoom {
     }
     for (index, output) in order.outputs.enumerated() {
       let place = try find(output, UInt32(index), in: sandbox)
-      let error = keep(place, as: cacheName(output.file))
+      let error = keep(place, as: cacheName(output.value))
       if error != 0 { throw problem(error, "cannot keep output \(output.name)") }
     }
     return sizes
@@ -269,7 +269,7 @@ final class SandboxRoom {
   }
 
   /// Opens an output that lies in the cache, for a reader that outlives the replica.
-  func open(_ file: FileID) -> Int32 { clinux_open_at(cache, cacheName(file), O_RDONLY, 0) }
+  func open(_ value: FileValue) -> Int32 { clinux_open_at(cache, cacheName(value), O_RDONLY, 0) }
 
   // MARK: Emptying
 
@@ -297,4 +297,6 @@ final class SandboxRoom {
 }
 
 /// The name of a file in every node's cache of this run.
-func cacheName(_ file: FileID) -> String { "f\(file.rawValue)" }
+func cacheName(_ value: FileValue) -> String {
+  value.attempt == 0 ? "f\(value.file.rawValue)" : "f\(value.file.rawValue)-\(value.attempt)"
+}

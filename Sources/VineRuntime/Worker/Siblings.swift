@@ -28,8 +28,15 @@ final class Siblings {
     processes = ProcessWatch(poll: poll)
   }
 
-  /// Whether this rank does the work of its node's agent.
-  var isAgent: Bool { workersHere.first { !lost.contains($0) } ?? rank == rank }
+  private var hasActedAsAgent = false
+
+  /// Whether this rank does the work of its node's agent, or may soon: other nodes ask it for files.
+  var isAgent: Bool {
+    hasActedAsAgent || workersHere.first { !lost.contains($0) } ?? rank == rank
+  }
+
+  /// The manager has chosen this rank.
+  func actAsAgent() { hasActedAsAgent = true }
 
   /// Whether nothing that comes from a rank counts any more.
   func isLost(_ rank: Int) -> Bool { lost.contains(rank) }

@@ -24,7 +24,7 @@ package final class WorkerLoop {
   private let queue: BlockingQueue<HelperResult>
   private var orders: [TaskID: AttemptOrder] = [:]
   private var fetchOrders: [TransferID: FetchOrder] = [:]
-  private var commitOrders: [FileID: CommitOrder] = [:]
+  private var commitOrders: [FileValue: CommitOrder] = [:]
   private var children: [Int32: ChildProcess] = [:]
   private var childOfTask: [TaskID: Int32] = [:]
   /// What a pipe's token stands for.
@@ -116,7 +116,7 @@ package final class WorkerLoop {
   private func takeHelperResults() -> Int {
     let results = queue.drain()
     for result in results {
-      if let event = agent?.onResult(result) { events.append(event) }
+      if let agent { events.append(contentsOf: agent.onResult(result)) }
     }
     return results.count
   }
@@ -141,21 +141,22 @@ package final class WorkerLoop {
         .received(
           .startTask(
             order.attempt, allocation: order.allocation,
-            timeoutMilliseconds: order.timeoutMilliseconds)))
+            timeoutMilliseconds: order.timeoutMilliseconds, hashesFirst: order.hashesFirst)))
     case .takeBack: events.append(.received(.takeBack(try reader.takeAttempt())))
     case .killTask: events.append(.received(.killTask(try reader.takeAttempt())))
     case .fetch:
+      siblings.actAsAgent()
       let order = try reader.takeFetchOrder()
       fetchOrders[order.transfer] = order
       events.append(
         .received(
           .fetch(
-            order.file, transfer: order.transfer, from: order.source, byteCount: order.byteCount)))
-    case .unlink: events.append(.received(.unlink(try reader.takeFile())))
+            order.value, transfer: order.transfer, from: order.source, byteCount: order.byteCount)))
+    case .unlink: events.append(.received(.unlink(try reader.takeValue())))
     case .commit:
       let order = try reader.takeCommitOrder()
-      commitOrders[order.file] = order
-      events.append(.received(.commit(order.file, attempt: order.attempt)))
+      commitOrders[order.value] = order
+      events.append(.received(.commit(order.value)))
     case .leave: events.append(.received(.leave))
     case .heartbeat: break
     case .watch, .fence, .peerLost, .farewell: try siblings.receive(kind, &reader)
@@ -165,7 +166,9 @@ package final class WorkerLoop {
       pong.put(try reader.take(Int64.self))
       pong.put(monotonicNanoseconds())
       mailbox.send(pong, to: 0, .manager)
-    case .readRequest: try receiveReadRequest(&reader, from: rank)
+    case .readRequest:
+      siblings.actAsAgent()
+      try receiveReadRequest(&reader, from: rank)
     case .readGranted:
       let transfer = TransferID(rawValue: try reader.take())
       if let event = agent?.onReadGranted(transfer, mode: try reader.take()) {
@@ -184,7 +187,7 @@ package final class WorkerLoop {
     _ reader: inout WireReader, from rank: Int
   ) throws(WireError) {
     let request = ReadRequest(
-      file: try reader.takeFile(), transfer: TransferID(rawValue: try reader.take()),
+      value: try reader.takeValue(), transfer: TransferID(rawValue: try reader.take()),
       tag: try reader.take(), byteCount: try reader.take(), isDirectory: try reader.takeBool(),
       rank: rank)
     agent?.onReadRequest(request)
@@ -241,9 +244,9 @@ package final class WorkerLoop {
     case .fetch(_, let transfer, _, _):
       guard let order = fetchOrders.removeValue(forKey: transfer) else { return }
       if let event = agent?.fetch(order) { events.append(event) }
-    case .unlink(let file): agent?.unlink(file)
-    case .commit(let file, _):
-      if let order = commitOrders.removeValue(forKey: file) { agent?.commit(order) }
+    case .unlink(let value): agent?.unlink(value)
+    case .commit(let value):
+      if let order = commitOrders.removeValue(forKey: value) { agent?.commit(order) }
     case .leave: break
     }
   }
@@ -336,7 +339,7 @@ package final class WorkerLoop {
     if let sandbox = child.sandbox, let room {
       let changed = room.changedInputs(in: sandbox, of: order)
       for place in changed {
-        mailbox.send(WireWriter(.replicaDamaged(order.inputs[place].file)), to: 0, .manager)
+        mailbox.send(WireWriter(.replicaDamaged(order.inputs[place].value)), to: 0, .manager)
       }
       if let changed = changed.first {
         ending = .changedInput(UInt32(changed))
@@ -359,15 +362,26 @@ package final class WorkerLoop {
     if !isSuccess || ending != .succeeded {
       say(reason, of: attempt, errorTail: child.error.tail(Limits.errorTailByteCount))
     }
-    events.append(.settled(attempt, ending))
+    if isSuccess && ending == .succeeded && order.hashesFirst, let agent {
+      agent.hashFirst(order)
+    } else {
+      events.append(.settled(attempt, ending))
+    }
+  }
+
+  /// Contents are hashed beside the tasks: what commits are compared by, and what cuts off work
+  /// when a value is made again. A very large file would only compete with them.
+  private func wantsHash(of output: FileOrder, byteCount: Int64) -> Bool {
+    if output.isDirectory { return false }
+    return welcome?.wantsHashes == true || byteCount <= Limits.hashedByteCountMax
   }
 
   private func announce(_ order: AttemptOrder, sizes: [Int64]) {
     for (output, size) in zip(order.outputs, sizes) {
-      events.append(.outputReady(order.attempt, output.file, byteCount: size))
-      guard welcome?.wantsHashes == true, !output.isDirectory, let room else { continue }
-      let descriptor = room.open(output.file)
-      if descriptor >= 0 { agent?.hash(output.file, from: descriptor) }
+      events.append(.outputReady(order.attempt, output.value.file, byteCount: size))
+      guard !order.hashesFirst, wantsHash(of: output, byteCount: size), let room else { continue }
+      let descriptor = room.open(output.value)
+      if descriptor >= 0 { agent?.hash(output.value, from: descriptor) }
     }
   }
 

@@ -109,7 +109,7 @@ import VineCore
     run.turn(after: 100)
     #expect(run.orders(.takeBack(AttemptID(task(3), 1))) == [0])
     run.turn(.received(.taskReturned(AttemptID(task(3), 1)), from: WorkerID(index: 0)))
-    #expect(run.orders(.unlink(file(0))) == [0])
+    #expect(run.orders(.unlink(value(0, 0))) == [0])
     #expect(run.fetched.map(\.file) == [file(0)])
   }
 

@@ -112,14 +112,18 @@ import VineCore
     }
     run.turn()
     run.turn(run.ready(file(0)), run.finished(task(0)))
-    #expect(run.orders(.commit(file(0), attempt: 1)) == [0])
+    #expect(run.orders(.commit(value(0))) == [0])
     #expect(run.outcome == nil)
     run.turn(
-      .received(.committed(file(0), byteCount: 10, error: 0), from: WorkerID(index: 0)))
-    #expect(run.effects.contains(.publish(file(0), attempt: 1)))
-    #expect(run.orders(.unlink(file(0))) == [0])
+      run.committed(value(0)))
+    #expect(run.orders(.unlink(value(0))) == [0])
+    #expect(run.effects.contains(.append(.publishIntent(value(0)))))
+    #expect(run.effects.contains(.sync))
+    #expect(!run.effects.contains(.publish(value(0))))
+    run.turn(run.synced)
+    #expect(run.effects == [.publish(value(0))])
     run.turn(.published(file(0), error: 0))
-    #expect(run.effects.first == .append(.published(file(0))))
+    #expect(run.effects.first == .append(.published(value(0))))
     #expect(run.outcome?.doneCount == 1)
   }
 
@@ -135,8 +139,9 @@ import VineCore
     #expect(run.started == [Started(task(2))])
     run.turn(run.finished(task(2)))
     run.turn(
-      .received(.committed(file(0), byteCount: 10, error: 0), from: WorkerID(index: 0)))
+      run.committed(value(0)))
     #expect(run.started.isEmpty)
+    run.turn(run.synced)
     run.turn(.published(file(0), error: 0))
     #expect(run.started == [Started(task(1))])
   }
@@ -151,7 +156,7 @@ import VineCore
     run.turn(run.ready(file(0)), run.finished(task(0)))
     for _ in 0..<Limits.fetchRetryMax {
       run.turn(
-        .received(.committed(file(0), byteCount: 0, error: 28), from: WorkerID(index: 0)))
+        run.committed(value(0), error: 28))
     }
     #expect(run.effects.contains(.report(.outputNotWritten(file(0), 28))))
     #expect(run.outcome?.failedCount == 1)
@@ -166,9 +171,9 @@ import VineCore
     }
     run.turn()
     run.turn(run.ready(file(0)), run.finished(task(0)))
-    #expect(run.orders(.unlink(file(0))).isEmpty)
+    #expect(run.orders(.unlink(value(0))).isEmpty)
     run.turn(run.finished(task(1)))
-    #expect(run.orders(.unlink(file(0))) == [0])
+    #expect(run.orders(.unlink(value(0))) == [0])
   }
 
   @Test func anOutputOutlivesTheCancellationOfItsConsumerUntilItsTaskIsDone() {
@@ -182,9 +187,9 @@ import VineCore
     run.turn(run.ready(file(0)))
     run.turn(run.finished(task(1), 1, .exited(1)))
     #expect(run.manager.state(of: task(2)) == .cancelled)
-    #expect(run.orders(.unlink(file(0))).isEmpty)
+    #expect(run.orders(.unlink(value(0))).isEmpty)
     run.turn(run.finished(task(0)))
-    #expect(run.orders(.commit(file(0), attempt: 1)) == [0])
+    #expect(run.orders(.commit(value(0))) == [0])
   }
 
   @Test func aBufferComesFromTheManagerToEachNode() {
@@ -223,7 +228,7 @@ import VineCore
     run.turn()
     run.turn(run.transferred(0))
     run.turn(run.finished(task(0), 1, .changedInput(0)))
-    #expect(run.orders(.unlink(file(0))) == [0])
+    #expect(run.orders(.unlink(value(0, 0))) == [0])
     #expect(run.fetched == [Fetched(file(0), transfer: 0, from: .sharedFileSystem)])
     #expect(run.started.isEmpty)
     run.turn(run.transferred(0))
@@ -242,13 +247,13 @@ import VineCore
     // Task 1 still reads the damaged replica, so task 2 waits for it to go.
     #expect(run.started.isEmpty && run.fetched.isEmpty)
     run.turn(run.finished(task(1), 1, .changedInput(0)))
-    #expect(run.orders(.unlink(file(0))) == [0])
+    #expect(run.orders(.unlink(value(0, 0))) == [0])
     #expect(run.fetched.count == 1)
     run.turn(run.transferred(run.fetched[0].transfer))
     #expect(run.started == [Started(task(2))])
   }
 
-  @Test func aValueWhoseLastReplicaWasDamagedFailsItsConsumersInsteadOfStalling() {
+  @Test func aValueWhoseLastReplicaWasDamagedIsMadeAnew() {
     let run = ManagerFixture {
       let made = $0.file(.temp)
       $0.task(writes: [made])
@@ -258,13 +263,16 @@ import VineCore
     run.turn(run.ready(file(0)), run.finished(task(0)))
     #expect(run.started == [Started(task(1))])
     run.turn(run.finished(task(1), 1, .changedInput(0)))
-    #expect(
-      run.effects.contains(
-        .report(.taskFailed(AttemptID(task(2), 1), .inputUnavailable(file(0), 116)))))
-    #expect(run.outcome?.failedCount == 2)
+    #expect(run.effects.contains(.report(.valueLost(task(0)))))
+    #expect(run.started == [Started(task(0), 2)])
+    run.turn(run.ready(file(0), attempt: 2), run.finished(task(0), 2))
+    #expect(run.started == [Started(task(2), 2)])
+    run.turn(run.finished(task(2), 2))
+    #expect(run.outcome?.failedCount == 1)
+    #expect(run.outcome?.doneCount == 2)
   }
 
-  @Test func anOutputChangedBeforeItsCommitEndedIsNotPublished() {
+  @Test func anOutputChangedBeforeItsCommitEndedIsMadeAnewInsteadOfPublished() {
     let run = ManagerFixture {
       let output = $0.file()
       $0.task(writes: [output])
@@ -272,14 +280,20 @@ import VineCore
     }
     run.turn()
     run.turn(run.ready(file(0)), run.finished(task(0)))
-    #expect(run.orders(.commit(file(0), attempt: 1)) == [0])
+    #expect(run.orders(.commit(value(0))) == [0])
     run.turn(
-      .received(.replicaDamaged(file(0)), from: WorkerID(index: 0)),
+      .received(.replicaDamaged(value(0)), from: WorkerID(index: 0)),
       run.finished(task(1), 1, .changedInput(0)))
     run.turn(
-      .received(.committed(file(0), byteCount: 10, error: 0), from: WorkerID(index: 0)))
-    #expect(!run.effects.contains(.publish(file(0), attempt: 1)))
-    #expect(run.effects.contains(.report(.outputNotWritten(file(0), 116))))
+      run.committed(value(0)))
+    #expect(run.effects.contains(.discard(value(0))))
+    #expect(run.started == [Started(task(0), 2)])
+    run.turn(run.ready(file(0), attempt: 2), run.finished(task(0), 2))
+    #expect(run.orders(.commit(value(0, 2))) == [0])
+    run.turn(run.committed(value(0, 2)))
+    run.turn(run.synced)
+    #expect(run.effects.contains(.publish(value(0, 2))))
+    run.turn(.published(file(0), error: 0))
     #expect(run.outcome?.exitStatus == 1)
   }
 }

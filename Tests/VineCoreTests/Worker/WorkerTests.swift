@@ -8,7 +8,7 @@ import VineCore
     .received(
       .startTask(
         AttemptID(TaskID(index: task), number), allocation: AllocationID(index: lane),
-        timeoutMilliseconds: timeoutMilliseconds))
+        timeoutMilliseconds: timeoutMilliseconds, hashesFirst: false))
   }
 
   private func attempt(_ task: Int, _ number: UInt32 = 1) -> AttemptID {
@@ -48,7 +48,8 @@ import VineCore
     #expect(
       effects(&worker, .settled(attempt(0), .succeeded))
         == [
-          .send(.replicaReady(file(3), byteCount: 7)), .send(.taskFinished(attempt(0), usage)),
+          .send(.replicaReady(FileValue(file(3), attempt: 1), byteCount: 7)),
+          .send(.taskFinished(attempt(0), usage)),
         ])
   }
 
@@ -60,7 +61,10 @@ import VineCore
       effects(
         &worker, .outputReady(attempt(0), file(3), byteCount: 7),
         .settled(attempt(0), .missingOutput(1)))
-        == [.unlink(file(3)), .send(.taskFinished(attempt(0), Completion(.missingOutput(1))))])
+        == [
+          .unlink(FileValue(file(3), attempt: 1)),
+          .send(.taskFinished(attempt(0), Completion(.missingOutput(1)))),
+        ])
   }
 
   @Test func onlyWhatHasNotBegunIsGivenBack() {

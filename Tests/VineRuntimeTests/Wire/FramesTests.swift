@@ -7,11 +7,17 @@ import VineCore
 
 private let order = AttemptOrder(
   attempt: AttemptID(TaskID(index: 7), 3), allocation: AllocationID(index: 9),
-  timeoutMilliseconds: 1500, taskName: "größer\nals", commandKind: .argv,
+  timeoutMilliseconds: 1500, hashesFirst: false, taskName: "größer\nals", commandKind: .argv,
   command: Array("cp\0a b\0\0".utf8), environment: Array("A=1\0".utf8), usesSandbox: true,
   coreCount: 2, memoryMB: 512, processingUnits: [0, 1, 64],
-  inputs: [FileOrder(file: FileID(index: 4), name: "in", isCopy: true, isDirectory: false)],
-  outputs: [FileOrder(file: FileID(index: 5), name: "out", isCopy: false, isDirectory: true)])
+  inputs: [
+    FileOrder(
+      value: FileValue(FileID(index: 4), attempt: 0), name: "in", isCopy: true, isDirectory: false)
+  ],
+  outputs: [
+    FileOrder(
+      value: FileValue(FileID(index: 5), attempt: 0), name: "out", isCopy: false, isDirectory: true)
+  ])
 
 private let registration = Registration(
   build: "1", hostName: "node", nodeKey: 4,

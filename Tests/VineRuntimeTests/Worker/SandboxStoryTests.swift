@@ -21,12 +21,15 @@ private final class RoomStory {
   func order(inputs: [(Int, String)] = [], outputs: [(Int, String)] = []) -> AttemptOrder {
     func files(_ list: [(Int, String)]) -> [FileOrder] {
       list.map {
-        FileOrder(file: FileID(index: $0.0), name: $0.1, isCopy: false, isDirectory: false)
+        FileOrder(
+          value: FileValue(FileID(index: $0.0), attempt: 0), name: $0.1, isCopy: false,
+          isDirectory: false)
       }
     }
     return AttemptOrder(
       attempt: AttemptID(TaskID(index: 0), 1), allocation: AllocationID(index: 0),
-      timeoutMilliseconds: 0, taskName: "t", commandKind: .argv, command: [], environment: [],
+      timeoutMilliseconds: 0, hashesFirst: false, taskName: "t", commandKind: .argv, command: [],
+      environment: [],
       usesSandbox: true, coreCount: 1, memoryMB: 0, processingUnits: [], inputs: files(inputs),
       outputs: files(outputs))
   }

@@ -26,13 +26,15 @@ private struct Fixture {
     func files(_ names: [String], from start: UInt32) -> [FileOrder] {
       names.enumerated().map {
         FileOrder(
-          file: FileID(rawValue: start + UInt32($0.offset)), name: $0.element, isCopy: false,
+          value: FileValue(FileID(rawValue: start + UInt32($0.offset)), attempt: 0),
+          name: $0.element, isCopy: false,
           isDirectory: isDirectory)
       }
     }
     return AttemptOrder(
       attempt: AttemptID(TaskID(rawValue: 0), 1), allocation: AllocationID(rawValue: 0),
-      timeoutMilliseconds: 0, taskName: "t", commandKind: .shell, command: [], environment: [],
+      timeoutMilliseconds: 0, hashesFirst: false, taskName: "t", commandKind: .shell, command: [],
+      environment: [],
       usesSandbox: true, coreCount: 1, memoryMB: 0, processingUnits: [],
       inputs: files(inputs, from: 0), outputs: files(outputs, from: 10))
   }

@@ -1,0 +1,405 @@
+// When an output may be seen by the world: the barrier.
+//
+// Published is what cannot be taken back. So an output is published only when its task's value can
+// never be replaced by another one: when every nondeterministic task it depends on is either durable
+// or will never run again. A task never runs again when its value is durable, or when nobody can
+// need it any more, that is, every consumer has finally failed or will itself never run again. The
+// two conditions depend on each other along edges in both directions; what holds is the greatest set
+// of tasks that satisfies both, found by spreading doubt from the tasks that are still open.
+//
+// (The milder rule, "each done consumer's outputs are committed", is not enough: a committed but
+// unpublished consumer may be invalidated through another input, and would then need this task's
+// dropped value again.)
+
+/// What is in doubt about a task.
+private struct Doubt: OptionSet {
+  let rawValue: UInt8
+  /// It may have to run again.
+  static let mayRepeat = Doubt(rawValue: 1)
+  /// Its value may be replaced by another one.
+  static let mayChange = Doubt(rawValue: 2)
+}
+
+private struct DoubtSpread {
+  var doubts: [UInt8]
+  /// Tasks with a doubt that was not passed on yet.
+  var stack: [TaskID] = []
+
+  init(taskCount: Int) { doubts = Array(repeating: 0, count: taskCount) }
+
+  func holds(_ doubt: Doubt, _ task: TaskID) -> Bool { doubts[task.index] & doubt.rawValue != 0 }
+
+  mutating func add(_ doubt: Doubt, _ task: TaskID) {
+    if holds(doubt, task) { return }
+    doubts[task.index] |= doubt.rawValue
+    stack.append(task)
+  }
+}
+
+/// A walk over tasks that are in doubt.
+private struct BlockerSearch {
+  let doubts: [UInt8]
+  var stack: [TaskID] = []
+  private var isSeen: BitArray
+
+  init(doubts: [UInt8]) {
+    self.doubts = doubts
+    isSeen = BitArray(count: doubts.count)
+  }
+
+  mutating func visit(_ task: TaskID) {
+    guard task != .none, doubts[task.index] != 0, !isSeen[task.index] else { return }
+    isSeen[task.index] = true
+    stack.append(task)
+  }
+}
+
+extension Manager {
+  // MARK: Commits
+
+  /// Has an agent write a value to the shared file system, from any node that has it.
+  mutating func orderCommit(of file: FileID, effects: inout [ManagerEffect]) {
+    let accepted = acceptedValue(of: file)
+    guard values.durable[file.index].standing == .volatile,
+      let replica = replicas.replicas(of: file).first(where: { replicas[$0].isUsable })
+    else { return }
+    let row = replicas[replica]
+    let value = FileValue(file, attempt: row.attempt)
+    replicas[replica].pinCount += 1
+    values.durable[file.index] = DurableRow(standing: .committing, attempt: accepted.attempt)
+    let agent = nodes[row.node].agent
+    commits[file] = CommitRow(value: value, worker: agent)
+    effects.append(.send(.commit(value), to: agent))
+  }
+
+  /// Each output with a path is written once, from where it was made.
+  mutating func commitOutputs(of task: TaskID, effects: inout [ManagerEffect]) {
+    guard usesCommit(task) else { return }
+    for output in workflow.outputs(of: task) where workflow.files[output.file].isPublished {
+      orderCommit(of: output.file, effects: &effects)
+    }
+  }
+
+  mutating func onCommitted(
+    _ value: FileValue, byteCount: Int64, error: Int32, from worker: WorkerID, at now: Instant,
+    effects: inout [ManagerEffect]
+  ) {
+    guard let commit = commits[value.file], commit.value == value, commit.worker == worker else {
+      if error == 0 { effects.append(.discard(value)) }
+      return
+    }
+    let file = value.file
+    commits[file] = nil
+    isSettlingDue = true
+    let isCurrent = values.durable[file.index].standing == .committing
+    if isCurrent { values.durable[file.index].standing = .volatile }
+    defer { unpinCommitted(file, on: nodeOfWorker[worker.index], effects: &effects) }
+    guard isCurrent else {
+      if error == 0 { effects.append(.discard(value)) }
+      return
+    }
+    if commit.isDamaged {
+      // What was written may be what a consumer made of it: nobody is to take it for the output.
+      if error == 0 { effects.append(.discard(value)) }
+      valueDamaged(file, at: now, effects: &effects)
+    } else if error == 0 {
+      values.durable[file.index] = DurableRow(standing: .committed, attempt: value.attempt)
+      append(.committed(value, byteCount: byteCount), effects: &effects)
+      if workflow.files[file].isPublished {
+        waitingToPublish.append(file)
+        firstWaitingSince = firstWaitingSince ?? now
+      }
+    } else {
+      commitFailed(file, error: error, effects: &effects)
+    }
+  }
+
+  private mutating func unpinCommitted(
+    _ file: FileID, on node: NodeID, effects: inout [ManagerEffect]
+  ) {
+    if let replica = replicas.find(file, on: node), replicas[replica].pinCount > 0 {
+      unpin(replica, effects: &effects)
+    }
+  }
+
+  private mutating func commitFailed(
+    _ file: FileID, error: Int32, effects: inout [ManagerEffect]
+  ) {
+    commitFailures[file, default: 0] += 1
+    if commitFailures[file, default: 0] < Limits.fetchRetryMax {
+      orderCommit(of: file, effects: &effects)
+    } else if workflow.files[file].isPublished {
+      outputNotWritten(file, error: error, effects: &effects)
+    }
+  }
+
+  /// The last copy of a value was spoilt by a task that shared it.
+  private mutating func valueDamaged(
+    _ file: FileID, at now: Instant, effects: inout [ManagerEffect]
+  ) {
+    commitFailures[file, default: 0] += 1
+    if commitFailures[file, default: 0] >= Limits.fetchRetryMax {
+      outputNotWritten(file, error: lostValueError, effects: &effects)
+    } else if replicas.replicas(of: file).contains(where: { replicas[$0].isUsable }) {
+      orderCommit(of: file, effects: &effects)
+    } else {
+      hasLosses = true
+      replaceValueIfNeeded(of: file, at: now, effects: &effects)
+    }
+  }
+
+  // MARK: Publishing
+
+  mutating func onPublished(
+    _ file: FileID, error: Int32, at now: Instant, effects: inout [ManagerEffect]
+  ) {
+    guard values.durable[file.index].standing == .publishing else { return }
+    publishingCount -= 1
+    if error != 0 {
+      outputNotWritten(file, error: error, effects: &effects)
+      return
+    }
+    values.durable[file.index].standing = .published
+    append(
+      .published(FileValue(file, attempt: values.durable[file.index].attempt)),
+      effects: &effects)
+    satisfyLateConsumers(of: file, at: now)
+  }
+
+  /// Outside a sandbox a task reads the published file, so it waits for that.
+  mutating func satisfyLateConsumers(of file: FileID, at now: Instant) {
+    for binding in consumerBindings(of: file)
+    where !workflow.tasks[workflow.bindings[binding].task].usesSandbox {
+      satisfyInput(binding, at: now)
+    }
+  }
+
+  mutating func outputNotWritten(
+    _ file: FileID, error: Int32, effects: inout [ManagerEffect]
+  ) {
+    values.durable[file.index].standing = .unwritten
+    unwrittenOutputCount += 1
+    effects.append(.report(.outputNotWritten(file, error)))
+    // Consumers outside a sandbox wait for the published file, which will never come.
+    failLateConsumers(of: file, error: error, effects: &effects)
+  }
+
+  /// The intents up to this record are durable: the renames may begin.
+  mutating func onJournalSynced(upTo record: Int, effects: inout [ManagerEffect]) {
+    while let intent = publishIntents.first, intent.record <= record {
+      publishIntents.removeFirst()
+      let row = values.durable[intent.value.file.index]
+      guard row.standing == .publishing, row.attempt == intent.value.attempt else {
+        publishingCount -= 1
+        continue
+      }
+      effects.append(.publish(intent.value))
+    }
+  }
+
+  // MARK: The barrier
+
+  /// When the barrier wants to be looked at though nothing happened.
+  var settlingDeadline: Instant? {
+    if waitingToPublish.isEmpty { return nil }
+    let forced = firstWaitingSince.map { $0.adding(nanoseconds: Limits.publishWaitNanoseconds) }
+    return isSettlingDue ? nextSettling : forced.map { max($0, nextSettling) }
+  }
+
+  /// Publishes what may be. Looking costs a walk over the graph, so a large one is looked at less
+  /// often than every turn.
+  mutating func settle(at now: Instant, effects: inout [ManagerEffect]) {
+    if waitingToPublish.isEmpty { return }
+    let isOverdue =
+      firstWaitingSince.map { now.since($0) >= Limits.publishWaitNanoseconds } ?? false
+    guard isSettlingDue || isOverdue, now >= nextSettling || attempts.liveCount == 0 else { return }
+    isSettlingDue = false
+    nextSettling = now.adding(nanoseconds: Int64(tasks.count) * Limits.settlingNanosecondsPerTask)
+    let doubts = spreadDoubt()
+    var left: [FileID] = []
+    for file in waitingToPublish {
+      guard values.durable[file.index].standing == .committed else { continue }
+      if doubts[workflow.files[file].producer.index] & Doubt.mayChange.rawValue != 0 {
+        left.append(file)
+      } else {
+        beginPublishing(file, effects: &effects)
+      }
+    }
+    let isShorter = left.count < waitingToPublish.count
+    waitingToPublish = left
+    if left.isEmpty {
+      firstWaitingSince = nil
+    } else if isShorter || isOverdue {
+      firstWaitingSince = now
+    }
+    var isForced = isOverdue || isDraining || left.count > Limits.publishWaitingMax
+    for file in left where !isForced { isForced = hasLateConsumer(file) }
+    if isForced {
+      commitBlockers(doubts, of: left, effects: &effects)
+      if isStuck { failLateConsumers(of: left, effects: &effects) }
+    }
+  }
+
+  private func hasLateConsumer(_ file: FileID) -> Bool {
+    consumerBindings(of: file).contains {
+      !workflow.tasks[workflow.bindings[$0].task].usesSandbox
+    }
+  }
+
+  /// Nothing is under way that could let anything else happen.
+  private var isStuck: Bool {
+    attempts.liveCount == 0 && transfers.count == 0 && commits.isEmpty && publishingCount == 0
+      && !isDraining && !tasks.contains { $0.state == .ready }
+  }
+
+  /// They wait for a file that waits for a value nobody can save, which waits for them.
+  private mutating func failLateConsumers(
+    of files: [FileID], effects: inout [ManagerEffect]
+  ) {
+    for file in files { failLateConsumers(of: file, error: ioError, effects: &effects) }
+  }
+
+  private mutating func failLateConsumers(
+    of file: FileID, error: Int32, effects: inout [ManagerEffect]
+  ) {
+    for binding in consumerBindings(of: file) {
+      let consumer = workflow.bindings[binding].task
+      guard !workflow.tasks[consumer].usesSandbox, tasks[consumer.index].state == .waiting
+      else { continue }
+      let attempt = AttemptID(consumer, UInt32(tasks[consumer.index].attemptCount))
+      fail(attempt, .inputUnavailable(file, error), effects: &effects)
+    }
+  }
+
+  private mutating func beginPublishing(_ file: FileID, effects: inout [ManagerEffect]) {
+    values.durable[file.index].standing = .publishing
+    publishingCount += 1
+    let value = FileValue(file, attempt: values.durable[file.index].attempt)
+    append(.publishIntent(value), effects: &effects)
+    publishIntents.append(PublishIntent(value: value, record: recordCount))
+    if publishIntents.count == 1 || effects.last != .sync { effects.append(.sync) }
+  }
+
+  /// Whether every copy that matters of what `task` made is durable.
+  private func isDurable(_ task: TaskID) -> Bool {
+    if !usesCommit(task) { return true }
+    return workflow.outputs(of: task).allSatisfy { output in
+      let standing = values.durable[output.file.index].standing
+      if standing.isDurable || standing == .unwritten { return true }
+      return !workflow.files[output.file].isPublished
+        && workflow.files[output.file].firstConsumer == .max
+    }
+  }
+
+  /// Whether a task by itself may have to run again: it is open, or an output with a path is not
+  /// committed.
+  private func isOpen(_ task: TaskID) -> Bool {
+    switch tasks[task.index].state {
+    case .failed, .cancelled: return false
+    case .waiting, .ready, .staging, .sent: return true
+    case .done:
+      guard usesCommit(task) else { return false }
+      return workflow.outputs(of: task).contains { output in
+        workflow.files[output.file].isPublished
+          && !values.durable[output.file.index].standing.isDurable
+          && values.durable[output.file.index].standing != .unwritten
+      }
+    }
+  }
+
+  /// Doubts about each task, spread from those that are open.
+  private func spreadDoubt() -> [UInt8] {
+    var spread = DoubtSpread(taskCount: tasks.count)
+    for task in workflow.tasks.ids where isOpen(task) {
+      spread.doubts[task.index] = Doubt.mayRepeat.rawValue
+      spread.stack.append(task)
+    }
+    while let task = spread.stack.popLast() {
+      let isDone = tasks[task.index].state == .done
+      if spread.holds(.mayRepeat, task) {
+        for input in workflow.inputs(of: task) {
+          let producer = workflow.files[input.file].producer
+          if producer != .none && !isDurable(producer) { doubt(producer, .mayRepeat, &spread) }
+        }
+        if !workflow.tasks[task].isDeterministic && !(isDone && isDurable(task)) {
+          spread.add(.mayChange, task)
+        }
+      }
+      if spread.holds(.mayChange, task) {
+        doubt(task, .mayRepeat, &spread)
+        for output in workflow.outputs(of: task) {
+          var next = workflow.files[output.file].firstConsumer
+          while next != .max {
+            let binding = workflow.bindings[Int(next)]
+            doubt(binding.task, .mayChange, &spread)
+            next = binding.nextConsumer
+          }
+        }
+      }
+    }
+    return spread.doubts
+  }
+
+  /// Only what is done can lose what it has.
+  private func doubt(_ task: TaskID, _ doubt: Doubt, _ spread: inout DoubtSpread) {
+    if tasks[task.index].state == .done { spread.add(doubt, task) }
+  }
+
+  /// Commits the done tasks that hold others up because an open task still reads what they made.
+  private mutating func commitBlockers(
+    _ doubts: [UInt8], of waiting: [FileID], effects: inout [ManagerEffect]
+  ) {
+    var search = BlockerSearch(doubts: doubts)
+    for file in waiting { search.visit(workflow.files[file].producer) }
+    var blockers: [FileID] = []
+    while let task = search.stack.popLast() {
+      for input in workflow.inputs(of: task) { search.visit(workflow.files[input.file].producer) }
+      guard tasks[task.index].state == .done else { continue }
+      for output in workflow.outputs(of: task) {
+        var isRead = false
+        for binding in consumerBindings(of: output.file) {
+          let consumer = workflow.bindings[binding].task
+          if isOpen(consumer) { isRead = true } else { search.visit(consumer) }
+        }
+        if isRead { blockers.append(output.file) }
+      }
+    }
+    for file in blockers where commitFailures[file, default: 0] < Limits.fetchRetryMax {
+      orderCommit(of: file, effects: &effects)
+    }
+  }
+
+  // MARK: Ends of sessions
+
+  /// Tasks are left and the session ends: saves what they will read, the dearest bytes first.
+  mutating func commitForLater(effects: inout [ManagerEffect]) {
+    var wanted: [(file: FileID, density: Double)] = []
+    for file in workflow.files.ids {
+      let producer = workflow.files[file].producer
+      guard producer != .none, tasks[producer.index].state == .done, usesCommit(producer),
+        values.durable[file.index].standing == .volatile, isNeededLater(file),
+        let replica = replicas.replicas(of: file).first(where: { replicas[$0].isUsable })
+      else { continue }
+      let nanoseconds = meanDurations[durationClass(of: producer)] ?? 1_000_000_000
+      let byteCount = Double(max(replicas[replica].byteCount, 1))
+      wanted.append((file, Double(nanoseconds) / byteCount))
+    }
+    wanted.sort { ($1.density, $0.file) < ($0.density, $1.file) }
+    for row in wanted { orderCommit(of: row.file, effects: &effects) }
+  }
+
+  private func isNeededLater(_ file: FileID) -> Bool {
+    consumerBindings(of: file).contains { binding in
+      tasks[workflow.bindings[binding].task.index].state != .done
+    }
+  }
+}
+
+/// EIO: stands for a value that could not be saved.
+private let ioError: Int32 = 5
+
+/// A rename that waits for its record.
+struct PublishIntent {
+  let value: FileValue
+  let record: Int
+}

@@ -1,0 +1,149 @@
+// What tasks made: which attempt counts, and how safely its outputs lie.
+
+/// How safe the accepted value of a file is.
+///
+///     volatile -> committing -> committed -> publishing -> published
+///        ^            |             |
+///        +------------+-------------+   (lost, failed, or made anew)
+package enum FileStanding: UInt8, Sendable {
+  /// On nodes at most: their loss is its loss.
+  case volatile
+  /// A node writes it to the shared file system.
+  case committing
+  /// Synced on the shared file system, under a name that nobody looks at.
+  case committed
+  /// The intent to rename it is on its way into the journal, or the rename under way.
+  case publishing
+  /// At its path, for all to see.
+  case published
+  /// Cannot be written, and nobody tries any more.
+  case unwritten
+
+  /// Whether a session, or a node, may end without losing it.
+  var isDurable: Bool { self == .committed || self == .publishing || self == .published }
+}
+
+/// The durable copy of a file, or the want of one.
+struct DurableRow {
+  var standing = FileStanding.volatile
+  /// Of the copy: names it.
+  var attempt: UInt32 = 0
+}
+
+/// A commit that an agent was ordered.
+struct CommitRow {
+  let value: FileValue
+  let worker: WorkerID
+  /// The replica was changed in place while it was read.
+  var isDamaged = false
+}
+
+/// The values of a run.
+struct ValueTable {
+  /// The attempt whose outputs count, by task; 0: none.
+  var accepted: [UInt32]
+  /// By file.
+  var durable: [DurableRow]
+  /// Contents of accepted values, as far as they are known.
+  var hashes: [FileID: ContentHash] = [:]
+  /// Contents of attempts that are not accepted yet.
+  var earlyHashes: [FileValue: ContentHash] = [:]
+  /// Outputs that a new attempt left on a node that still has the earlier value.
+  var arrivals: [FileValue: Int64] = [:]
+  /// Input bindings and control edges that are satisfied.
+  var isInputSatisfied: BitArray
+  var isControlSatisfied: BitArray
+  /// Files that an earlier session published.
+  var isFromEarlierSession: BitArray
+
+  init(_ workflow: borrowing Workflow) {
+    accepted = Array(repeating: 0, count: workflow.tasks.count)
+    durable = Array(repeating: DurableRow(), count: workflow.files.count)
+    isInputSatisfied = BitArray(count: workflow.bindings.count)
+    isControlSatisfied = BitArray(count: workflow.controlEdges.count)
+    isFromEarlierSession = BitArray(count: workflow.files.count)
+  }
+}
+
+extension Manager {
+  /// The value of `file` that counts now.
+  package func acceptedValue(of file: FileID) -> FileValue {
+    let producer = workflow.files[file].producer
+    return FileValue(file, attempt: producer == .none ? 0 : values.accepted[producer.index])
+  }
+
+  /// The durable copy of `file`, if there is one: for the adapter, which knows its name.
+  package func durableValue(of file: FileID) -> (value: FileValue, standing: FileStanding)? {
+    let row = values.durable[file.index]
+    guard row.standing.isDurable else { return nil }
+    return (FileValue(file, attempt: row.attempt), row.standing)
+  }
+
+  /// The content of the accepted value, if it is known.
+  package func hash(of file: FileID) -> ContentHash? { values.hashes[file] }
+
+  /// What attempts on `node` link for `file`.
+  package func value(of file: FileID, on node: NodeID) -> FileValue {
+    guard let replica = replicas.find(file, on: node) else { return acceptedValue(of: file) }
+    return replicas[replica].value
+  }
+
+  package func standing(of file: FileID) -> FileStanding { values.durable[file.index].standing }
+
+  /// Whether a consumer can have `file` now, or as soon as transfers allow.
+  func isObtainable(_ file: FileID) -> Bool {
+    let row = workflow.files[file]
+    guard row.producer != .none else { return true }
+    if values.durable[file.index].standing.isDurable || !usesCommit(row.producer) { return true }
+    return replicas.replicas(of: file).contains { replica in
+      let row = replicas[replica]
+      return row.state != .planned && !row.isDamaged
+    }
+  }
+
+  /// Whether `file` can be had and is the value of a task that is done.
+  func isAvailable(_ file: FileID) -> Bool {
+    let producer = workflow.files[file].producer
+    if producer == .none { return true }
+    return tasks[producer.index].state == .done && isObtainable(file)
+  }
+
+  // MARK: Edges
+
+  /// The places of the bindings that consume `file`.
+  func consumerBindings(of file: FileID) -> [Int] {
+    var places: [Int] = []
+    var next = workflow.files[file].firstConsumer
+    while next != .max {
+      places.append(Int(next))
+      next = workflow.bindings[Int(next)].nextConsumer
+    }
+    return places
+  }
+
+  mutating func satisfyInput(_ binding: Int, at now: Instant) {
+    if values.isInputSatisfied[binding] { return }
+    values.isInputSatisfied[binding] = true
+    satisfyOneEdge(into: workflow.bindings[binding].task, at: now)
+  }
+
+  /// The consumer behind a binding has to wait for it again.
+  mutating func retractInput(_ binding: Int) {
+    guard values.isInputSatisfied[binding] else { return }
+    let task = workflow.bindings[binding].task
+    values.isInputSatisfied[binding] = false
+    tasks[task.index].pendingCount += 1
+    // Its place in the heap of ready tasks is found to be stale when it comes up.
+    if tasks[task.index].state == .ready { tasks[task.index].become(.waiting) }
+  }
+
+  /// Consumers that have not begun wait for `task` to make `file` again.
+  mutating func retractConsumers(of file: FileID) {
+    for binding in consumerBindings(of: file) {
+      switch tasks[workflow.bindings[binding].task.index].state {
+      case .waiting, .ready: retractInput(binding)
+      case .staging, .sent, .done, .failed, .cancelled: break
+      }
+    }
+  }
+}
