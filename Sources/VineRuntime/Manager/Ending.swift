@@ -35,14 +35,13 @@ extension ManagerLoop {
     departing.append(worker)
   }
 
-  /// Moves the end on: gives up when nobody is left to work, and finishes when nobody is left to
-  /// wait for.
+  /// Moves the end on: finishes when nobody is left to wait for, and goes when the last words are
+  /// out.
   func moveEnding(at now: Int64) {
     if let deadline = partingDeadline {
       if !mailbox.hasUnfinishedSends || now >= deadline { exitStatus = finalStatus }
       return
     }
-    if outcome == nil { giveUpIfDeserted() }
     guard outcome != nil, directory.isEmpty(workerCount) else { return }
     // Before the files are written: that may take long, and nobody needs to wait for it.
     let word = Farewell(status: 0, isWithoutFinalize: directory.hasLosses)
@@ -52,7 +51,9 @@ extension ManagerLoop {
     partingDeadline = monotonicNanoseconds() + Limits.farewellNanoseconds
   }
 
-  private func giveUpIfDeserted() {
+  /// Ends the run when nobody is left to work.
+  func giveUpIfDeserted() {
+    if outcome != nil { return }
     let isDeserted = directory.isDeserted(workerCount)
     // Ranks whose agent was lost before it could say what their node has can run nothing.
     guard isDeserted || (isRegistrationClosed && core.nodeCount == 0) else { return }

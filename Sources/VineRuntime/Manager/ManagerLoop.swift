@@ -103,6 +103,7 @@ package final class ManagerLoop {
   /// One round: gather, decide, record, act. Returns whether anything happened.
   package func turn() throws(RuntimeError) -> Bool {
     let count = try gather()
+    giveUpIfDeserted()
     decide()
     try act()
     try recorder.flush()
@@ -140,6 +141,8 @@ package final class ManagerLoop {
 
   private func decide() {
     let now = clock.now
+    // Without a node the core would call every task one that fits nowhere.
+    if isInterrupted { events.removeAll() }
     for event in events { core.handle(event, at: now, effects: &effects) }
     events.removeAll(keepingCapacity: true)
     if core.nodeCount > 0 && !hasOrderedLeaving { core.schedule(at: now, effects: &effects) }
