@@ -192,6 +192,24 @@ int clinux_reap(struct clinux_exit *result) {
   return 1;
 }
 
+// Numbers are the same on all architectures (since Linux 5.1); older headers lack them.
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+
+int clinux_open_process(pid_t process) {
+  // The descriptor is closed at exec without being asked.
+  int descriptor = (int)syscall(SYS_pidfd_open, process, 0);
+  return descriptor < 0 ? -errno : descriptor;
+}
+
+int clinux_kill_process(int descriptor, int signal) {
+  return syscall(SYS_pidfd_send_signal, descriptor, signal, NULL, 0) == 0 ? 0 : -errno;
+}
+
 int clinux_wait_readable(int descriptor, int64_t nanoseconds) {
   struct pollfd entry = {descriptor, POLLIN, 0};
   struct timespec timeout = {nanoseconds / 1000000000, nanoseconds % 1000000000};

@@ -65,6 +65,8 @@ struct RunCommand: ParsableCommand {
       $TMPDIR, /local/scratch or /tmp.
       """)
   var scratch: String?
+  @Option(help: "Seconds after which a rank that says nothing is lost.")
+  var nodeTimeout: Double = 30
   @Option(help: "Write a row per task: id, node, start, end, cores (tab-separated, seconds).")
   var trace: String?
   @Option(help: "Write a row per file: id, bytes, SHA-256 (tab-separated).")
@@ -93,6 +95,9 @@ struct RunCommand: ParsableCommand {
     if let format, WorkflowFormat(rawValue: format) == nil {
       throw ValidationError("--format is one of native, jsonl, wfformat, tasklist")
     }
+    guard nodeTimeout >= 2, nodeTimeout <= 86_400 else {
+      throw ValidationError("--node-timeout is from 2 to 86400 seconds")
+    }
     guard maxBytes >= 0 else { throw ValidationError("--max-bytes is not negative") }
   }
 
@@ -104,6 +109,7 @@ struct RunCommand: ParsableCommand {
     options.leaseSeconds = leaseTimeout
     options.scratch = scratch.map(absolutePath) ?? ""
     options.tracePath = trace
+    options.nodeTimeoutNanoseconds = Int64(nodeTimeout * 1e9)
     options.digestsPath = digests
     options.hasLiveProgress = progress
     options.isQuiet = quiet

@@ -29,11 +29,14 @@ struct clinux_spawn {
 // Calls must not overlap: one thread per process spawns.
 int clinux_spawn(const struct clinux_spawn *request);
 
-// Starts the watcher of this process and returns the descriptor that it listens to: four NUL-ended
-// texts (the beginning of the environment variable that marks this rank's processes, the run's
-// directory, the rank's sandboxes, its output file), and a '!' when all is in order. When the
-// descriptor closes without the '!', the watcher kills the processes and removes the files. It is a
-// fork: to be called before MPI and any thread.
+// Starts the watcher of this process and returns the descriptor that it listens to: NUL-ended
+// texts. The first four without a sign say what is this rank's: the beginning of the environment
+// variable that marks its processes, the run's directory, the rank's sandboxes, its output file.
+// "!" says that all is in order. When the descriptor closes without it, the watcher kills the
+// processes and removes the files. "@PROCESS START GRACE" names a launcher that will not end by
+// itself once this process has ended: after GRACE milliseconds it gets SIGTERM, five seconds later
+// SIGKILL, as long as it is the process that was started at START. The watcher is a fork: to be
+// called before MPI and any thread.
 int clinux_start_watcher(void);
 
 // This process inherits the orphans of its descendants (prctl(2), PR_SET_CHILD_SUBREAPER).
@@ -58,6 +61,11 @@ struct clinux_exit {
 };
 // Reaps one child that has ended: 1 and `result`, or 0 when none has.
 int clinux_reap(struct clinux_exit *result);
+
+// A descriptor of a process that becomes readable when it ends (pidfd_open(2), Linux 5.3).
+int clinux_open_process(pid_t process);
+// Signals the process behind such a descriptor, and never another one of its number.
+int clinux_kill_process(int descriptor, int signal);
 
 // Waits up to `nanoseconds` for `descriptor` to become readable.
 int clinux_wait_readable(int descriptor, int64_t nanoseconds);

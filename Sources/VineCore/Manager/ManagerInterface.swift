@@ -74,6 +74,18 @@ package struct Outcome: Equatable, Sendable {
   /// The first task that made two values of which one was seen outside; `.none`: none did.
   package var contradiction = TaskID.none
 
+  package init(
+    doneCount: Int, failedCount: Int, cancelledCount: Int, leftCount: Int,
+    unwrittenOutputCount: Int, contradiction: TaskID = .none
+  ) {
+    self.doneCount = doneCount
+    self.failedCount = failedCount
+    self.cancelledCount = cancelledCount
+    self.leftCount = leftCount
+    self.unwrittenOutputCount = unwrittenOutputCount
+    self.contradiction = contradiction
+  }
+
   /// The exit status of workflow.md's table: 0 all done, 1 something failed, 3 resume, 8 a task
   /// contradicts itself.
   package var exitStatus: Int32 {

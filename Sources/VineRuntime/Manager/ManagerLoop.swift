@@ -6,8 +6,8 @@ internal import Glibc
 internal import VineCore
 
 package final class ManagerLoop {
-  private let mpi: MPIEnvironment?
-  private let mailbox: Mailbox
+  let mpi: MPIEnvironment?
+  let mailbox: Mailbox
   private let poll: EventPoll
   private let options: RunOptions
   private let run: RunDirectory
@@ -17,28 +17,42 @@ package final class ManagerLoop {
   private let token: String
   private let environment: [String]
   private let queue: BlockingQueue<Published?>
-  private var core: Manager
-  private var directory = WorkerDirectory()
-  private let workerCount: Int
-  private var events: [ManagerEvent] = []
+  var core: Manager
+  var directory = WorkerDirectory()
+  let workerCount: Int
+  var events: [ManagerEvent] = []
   private var effects: [ManagerEffect] = []
   private var sentAt: [TaskID: Instant] = [:]
   private var notes: [TaskID: AttemptNote] = [:]
   private var failures: [String] = []
   private var failedCount = 0
   private var triedAgainCount = 0
+  var unwritten: [String] = []
+  var outcome: Outcome?
+  var totals = WorkerTotals()
+  var outputOffset: Int64 = 0
+  var hasOrderedLeaving = false
   private var repeatedCount = 0
-  private var unwritten: [String] = []
-  private var outcome: Outcome?
-  private var totals = WorkerTotals()
-  private var outputOffset: Int64 = 0
-  private var goodbyeCount = 0
-  private var hasOrderedLeaving = false
   private var nextStopCheck: Int64 = 0
-  private var nextHeartbeat: Int64 = 0
-  private var progress: ProgressLine
+  let times: HeartbeatTimes
+  var nextHeartbeat: Int64 = 0
+  var liveness: Liveness
+  var groups: SiblingGroups
+  let processes: ProcessWatch
+  var isRegistrationClosed = false
+  /// Workers that have said goodbye and wait for the last word.
+  var departing: [WorkerID] = []
+  /// Until when the last words may be on their way.
+  var partingDeadline: Int64?
+  var finalStatus: Int32 = 1
+  /// Ended before its time, whatever the figures say.
+  var isInterrupted = false
+  var progress: ProgressLine
   /// The exit status, once everything is over.
-  package private(set) var exitStatus: Int32?
+  package var exitStatus: Int32?
+  /// Whether some rank was lost, so that MPI_Finalize must not be called.
+  var hasLosses: Bool { directory.hasLosses }
+  var ownRank: Int { mpi?.rank ?? 0 }
 
   /// A renamed output.
   struct Published: Sendable {
@@ -66,6 +80,12 @@ package final class ManagerLoop {
     self.environment = environment
     progress = ProgressLine(isLive: options.hasLiveProgress, isQuiet: options.isQuiet)
     core = Manager(workflow)
+    times = HeartbeatTimes(nodeTimeout: options.nodeTimeoutNanoseconds)
+    liveness = Liveness(times, at: startedAt)
+    for rank in 1..<max(mpi?.size ?? 1, 1) { liveness.add(rank) }
+    groups = SiblingGroups(
+      manager: SiblingGroups.Key(bootID: bootID(), processNamespace: processNamespace()))
+    processes = ProcessWatch(poll: poll)
     var info = stat()
     if stat(run.outputPack, &info) == 0 { outputOffset = Int64(info.st_size) }
     if session.isContinued {
@@ -87,10 +107,12 @@ package final class ManagerLoop {
   /// One round: gather, decide, record, act. Returns whether anything happened.
   package func turn() throws(RuntimeError) -> Bool {
     let count = try gather()
+    giveUpIfDeserted()
     decide()
     try act()
     try recorder.flush()
-    try mailbox.flush()
+    moveEnding(at: monotonicNanoseconds())
+    mailbox.flush()
     return count > 0
   }
 
@@ -98,21 +120,21 @@ package final class ManagerLoop {
     var wireFailure: Int?
     var count = try mailbox.poll { rank, frame in
       do throws(WireError) {
-        try receive(frame, from: WorkerID(index: rank))
+        try hear(frame, from: WorkerID(index: rank))
       } catch { wireFailure = rank }
     }
-    if let rank = wireFailure { refuseBuild(of: rank) }
+    if let rank = wireFailure { onWireFailure(of: rank) }
+    let now = monotonicNanoseconds()
+    lookAfterWorkers(at: now, heardNobody: count == 0)
     for published in queue.drain() {
       guard let published else { continue }
       events.append(.published(published.file, error: published.error))
       count += 1
     }
     count += try hearJournal()
-    let now = monotonicNanoseconds()
     if now >= nextStopCheck {
       nextStopCheck = now + 1_000_000_000
       if access(run.stopFile, F_OK) == 0 { drain(because: "\(run.stopFile) exists") }
-      beat(at: now)
       if !hasOrderedLeaving { progress.show(core.progress, at: clock.now) }
     }
     return count
@@ -151,17 +173,10 @@ package final class ManagerLoop {
     }
   }
 
-  /// Tells every worker that the manager is there.
-  private func beat(at now: Int64) {
-    guard now >= nextHeartbeat else { return }
-    nextHeartbeat = now + Limits.heartbeatNanoseconds
-    for worker in directory.workers {
-      mailbox.send(WireWriter(.heartbeat), to: worker.index, .worker)
-    }
-  }
-
   private func decide() {
     let now = clock.now
+    // Without a node the core would call every task one that fits nowhere.
+    if isInterrupted { events.removeAll() }
     for event in events { core.handle(event, at: now, effects: &effects) }
     events.removeAll(keepingCapacity: true)
     if core.nodeCount > 0 && !hasOrderedLeaving { core.schedule(at: now, effects: &effects) }
@@ -195,6 +210,15 @@ package final class ManagerLoop {
 
   // MARK: Messages in
 
+  /// The one place where the lost are told from the living.
+  private func hear(
+    _ frame: UnsafeRawBufferPointer, from worker: WorkerID
+  ) throws(WireError) {
+    guard !directory.isLost(worker) else { return answerLost(worker) }
+    liveness.heard(worker.index)
+    try receive(frame, from: worker)
+  }
+
   private func receive(
     _ frame: UnsafeRawBufferPointer, from worker: WorkerID
   ) throws(WireError) {
@@ -219,9 +243,9 @@ package final class ManagerLoop {
         worker, sent: sent, there: there, received: monotonicNanoseconds())
       if pings < 8 { ping(worker) }
     case .leaving: onLeaving(worker, try reader.takeTotals())
-    case .goodbye:
-      goodbyeCount += 1
-      if goodbyeCount == workerCount { finishOrComplain() }
+    case .goodbye: onGoodbye(of: worker)
+    case .alive: break
+    case .siblingLost: onSiblingLost(try reader.takeSiblingLoss(), from: worker)
     default: throw WireError()
     }
   }
@@ -246,9 +270,10 @@ package final class ManagerLoop {
     }
     if !isSameBoot { ping(worker) }
     welcome(worker, isReachable: isReachable)
+    lookAfter(worker, registration)
     // A rank that was slow to start may find everything done.
     if hasOrderedLeaving { mailbox.send(WireWriter(.leave), to: worker.index, .worker) }
-    if directory.workers.count == workerCount { events.append(.registrationClosed) }
+    closeRegistrationIfComplete()
   }
 
   private func ping(_ worker: WorkerID) {
@@ -263,7 +288,7 @@ package final class ManagerLoop {
       submitDirectory: absolutePath("."), environment: environment, umask: currentUmask(),
       wantsHashes: options.digestsPath != nil, managerProcessID: isReachable ? getpid() : 0,
       outputPath: run.outputPack, nodeCount: UInt32(core.nodeCount),
-      rankCount: UInt32(workerCount))
+      rankCount: UInt32(workerCount), nodeTimeoutNanoseconds: times.nodeTimeout)
     mailbox.send(WireWriter(welcome), to: worker.index, .worker)
   }
 
@@ -451,38 +476,22 @@ package final class ManagerLoop {
     exitStatus = 2
   }
 
-  private func refuseBuild(of rank: Int) {
+  func refuseBuild(of rank: Int) {
     refuse(
       "rank \(rank) sends messages of another build of vine-mpi: install the same on all nodes")
   }
 
-  private func orderLeaving() {
-    hasOrderedLeaving = true
-    progress.finish()
-    for worker in directory.workers { mailbox.send(WireWriter(.leave), to: worker.index, .worker) }
-  }
-
-  private func onLeaving(_ worker: WorkerID, _ sums: WorkerTotals) {
-    totals.sharedReadByteCount += sums.sharedReadByteCount
-    totals.sharedReadCount += sums.sharedReadCount
-    totals.sharedWrittenByteCount += sums.sharedWrittenByteCount
-    totals.receivedByteCount += sums.receivedByteCount
-    var frame = WireWriter(.placeOutput)
-    frame.put(outputOffset)
-    outputOffset += sums.outputByteCount
-    mailbox.send(frame, to: worker.index, .worker)
-  }
-
-  private func finishOrComplain() {
-    do throws(RuntimeError) { try finish() } catch {
+  /// Writes what remains of a run, and returns its exit status.
+  func finishOrComplain() -> Int32 {
+    do throws(RuntimeError) { return try finish() } catch {
       complain("vine-mpi: \(error)")
-      exitStatus = max(outcome?.exitStatus ?? 1, 1)
+      return max(outcome?.exitStatus ?? 1, 1)
     }
   }
 
-  private func finish() throws(RuntimeError) {
-    guard let outcome else { return }
-    var status = outcome.exitStatus
+  private func finish() throws(RuntimeError) -> Int32 {
+    guard let outcome else { return 1 }
+    var status = isInterrupted ? 3 : outcome.exitStatus
     let reason: SessionClose.Reason = status == 3 ? .drained : status == 0 ? .ended : .error
     try recorder.close(
       SessionClose(
@@ -498,7 +507,7 @@ package final class ManagerLoop {
         closingText(
           summary, runDirectory: run.path, failures: failures, failedCount: failedCount))
     }
-    exitStatus = status
+    return status
   }
 
   private func summary(of outcome: Outcome, status: Int32) -> SummaryFile {
@@ -522,11 +531,14 @@ package final class ManagerLoop {
     summary.bytes.nodeToSharedFileSystem = totals.sharedWrittenByteCount
     summary.sharedFileSystemReads = totals.sharedReadCount
     summary.unwrittenOutputs = unwritten
+    summary.lostRanks = directory.lostRanks
     return summary
   }
 
   /// No time is left: say what is known and go.
   package func abandon() {
+    // The launcher's way of saying that all is over.
+    if partingDeadline != nil { return }
     complain("vine-mpi: stopped by a signal; the run is in \(run.path)")
     try? recorder.close(
       SessionClose(

@@ -1,5 +1,7 @@
 // What a person asked of a run.
 
+internal import VineCore
+
 package struct RunOptions: Sendable {
   /// `--run-dir`; nil: `vine-runs/NAME-TIME`.
   package var runDirectory: String?
@@ -17,5 +19,7 @@ package struct RunOptions: Sendable {
   package var hasLiveProgress = false
   /// Nothing but problems is printed.
   package var isQuiet = false
+  /// `--node-timeout`: a rank that is silent for this long is lost.
+  package var nodeTimeoutNanoseconds = Limits.nodeTimeoutNanoseconds
   package init() {}
 }

@@ -54,6 +54,8 @@ struct SummaryFile: Codable, Equatable {
   var bytes = Bytes()
   var sharedFileSystemReads: Int64 = 0
   var unwrittenOutputs: [String] = []
+  /// Ranks that died, fell silent or could not be reached.
+  var lostRanks: [Int] = []
 }
 
 struct RunDirectory {

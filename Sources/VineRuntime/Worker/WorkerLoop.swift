@@ -11,6 +11,7 @@ package final class WorkerLoop {
   private let poll: EventPoll
   private let watcher: Watcher
   private let rank: Int
+  /// Whether it was the node's agent from the start.
   private let isAgent: Bool
   private var core = Worker()
   private var welcome: Welcome?
@@ -32,8 +33,7 @@ package final class WorkerLoop {
   private var events: [WorkerEvent] = []
   private var effects: [WorkerEffect] = []
   private let clock = SystemClock(origin: 0)
-  private var silenceNanoseconds: Int64 = 0
-  private var lastLook = monotonicNanoseconds()
+  private let siblings: Siblings
   private var isOutputPlaced = false
   private var hasAnnouncedLeaving = false
   private var leavingSince: Int64?
@@ -42,14 +42,15 @@ package final class WorkerLoop {
 
   init(
     mpi: MPIEnvironment?, mailbox: Mailbox, poll: EventPoll, watcher: Watcher, nodeKey: Int,
-    isAgent: Bool
+    workersHere: [Int]
   ) throws(RuntimeError) {
     self.watcher = watcher
     self.mpi = mpi
     self.mailbox = mailbox
     self.poll = poll
-    self.isAgent = isAgent
     rank = mpi?.rank ?? 0
+    siblings = Siblings(mailbox: mailbox, poll: poll, rank: rank, workersHere: workersHere)
+    isAgent = siblings.isAgent
     bulk = (mpi?.size ?? 1) > 1 ? mpi.map { BulkTransfer(mpi: $0) } : nil
     queue = try BlockingQueue(threadCount: isAgent ? 4 : 1)
     poll.add(queue.descriptor, token: PollToken.workerHelpers)
@@ -85,8 +86,11 @@ package final class WorkerLoop {
     count += events.count
     runEvents()
     if core.isLeaving { leaveIfIdle() }
-    listenForManager()
-    try mailbox.flush()
+    for peer in bulk?.takeFailures() ?? [] { siblings.suspect(peer) }
+    for peer in siblings.turn(at: monotonicNanoseconds()) {
+      events.append(contentsOf: agent?.forget(peer) ?? [])
+    }
+    mailbox.flush()
     return count > 0
   }
 
@@ -102,17 +106,12 @@ package final class WorkerLoop {
     }
   }
 
-  /// Whether the manager has been silent for so long that this rank must leave by itself.
-  package var hasLostManager: Bool { silenceNanoseconds > Limits.managerSilenceNanoseconds }
-
-  /// Adds up the time in which this rank ran and heard nothing. A second at most counts between
-  /// two looks: while the whole job was stopped, nobody was silent.
-  private func listenForManager() {
-    let now = monotonicNanoseconds()
-    // Before its welcome the manager may still be reading the description.
-    if welcome != nil { silenceNanoseconds += min(now - lastLook, 1_000_000_000) }
-    lastLook = now
-  }
+  /// Whether this rank must leave by itself.
+  package var hasLostManager: Bool { siblings.hasLostManager }
+  /// The manager's last word, with which a rank goes, whether it is ready or not.
+  var farewell: Farewell? { siblings.farewell }
+  /// Whether other nodes' agents ask this rank for files.
+  var servesNode: Bool { siblings.isAgent }
 
   private func takeHelperResults() -> Int {
     let results = queue.drain()
@@ -127,7 +126,8 @@ package final class WorkerLoop {
   private func receive(_ frame: UnsafeRawBufferPointer, from rank: Int) throws(WireError) {
     var reader = WireReader(frame)
     guard let kind = FrameKind(rawValue: try reader.take()) else { throw WireError() }
-    if kind.rawValue < FrameKind.readRequest.rawValue { silenceNanoseconds = 0 }
+    if siblings.isLost(rank) { return }
+    if kind.rawValue < FrameKind.readRequest.rawValue { siblings.heardManager() }
     switch kind {
     case .welcome:
       let welcome = try reader.takeWelcome()
@@ -145,6 +145,7 @@ package final class WorkerLoop {
     case .takeBack: events.append(.received(.takeBack(try reader.takeAttempt())))
     case .killTask: events.append(.received(.killTask(try reader.takeAttempt())))
     case .fetch:
+      siblings.actAsAgent()
       let order = try reader.takeFetchOrder()
       fetchOrders[order.transfer] = order
       events.append(
@@ -158,13 +159,16 @@ package final class WorkerLoop {
       events.append(.received(.commit(order.value)))
     case .leave: events.append(.received(.leave))
     case .heartbeat: break
+    case .watch, .fence, .peerLost, .farewell: try siblings.receive(kind, &reader)
     case .placeOutput: bringOutputHome(at: try reader.take())
     case .ping:
       var pong = WireWriter(.pong)
       pong.put(try reader.take(Int64.self))
       pong.put(monotonicNanoseconds())
       mailbox.send(pong, to: 0, .manager)
-    case .readRequest: try receiveReadRequest(&reader, from: rank)
+    case .readRequest:
+      siblings.actAsAgent()
+      try receiveReadRequest(&reader, from: rank)
     case .readGranted:
       let transfer = TransferID(rawValue: try reader.take())
       if let event = agent?.onReadGranted(transfer, mode: try reader.take()) {
@@ -191,6 +195,7 @@ package final class WorkerLoop {
 
   private func begin(_ welcome: Welcome) throws(RuntimeError) {
     self.welcome = welcome
+    siblings.begin(welcome)
     let scratch = try ScratchDirectory.open(welcome.scratch, token: welcome.token)
     self.scratch = scratch
     room = try SandboxRoom(path: scratch.sandboxes(of: rank), cachePath: scratch.cache)
@@ -274,9 +279,9 @@ package final class WorkerLoop {
     }
   }
 
-  /// A pipe has bytes, or its last writer is gone.
+  /// A pipe has bytes, or its last writer is gone; or another rank's process has ended.
   package func onPipeReady(_ token: UInt64) {
-    guard let capture = pipes[token] else { return }
+    guard let capture = pipes[token] else { return siblings.onReady(token) }
     if !capture.drain(with: buffer) { unwatch(capture) }
   }
 
@@ -409,8 +414,9 @@ package final class WorkerLoop {
     guard isOutputPlaced, !isDone else { return }
     isDone = true
     spool = nil
-    scratch?.leave(rank: rank, isAgent: isAgent)
+    scratch?.leave(rank: rank, isAgent: servesNode)
     watcher.dismiss()
+    siblings.bePatient()
     mailbox.send(WireWriter(.goodbye), to: 0, .manager)
   }
 
@@ -448,7 +454,8 @@ package final class WorkerLoop {
       if launcher?.hasChildren != true { break }
       usleep(2000)
     }
-    scratch?.leave(rank: rank, isAgent: isAgent)
+    // The node's other ranks may go on.
+    scratch?.leave(rank: rank, isAgent: false)
   }
 }
 
@@ -460,4 +467,9 @@ enum PollToken {
   static func pipe(_ descriptor: Int32) -> UInt64 {
     1 << 32 | UInt64(UInt32(bitPattern: descriptor))
   }
+  static func process(_ rank: Int) -> UInt64 {
+    2 << 32 | UInt64(UInt32(truncatingIfNeeded: rank))
+  }
+  /// The rank behind a token of a watched process.
+  static func rank(of token: UInt64) -> Int? { token >> 32 == 2 ? Int(token & 0xFFFF_FFFF) : nil }
 }
