@@ -118,7 +118,9 @@ final class RunRecorder {
   func close(status: Int32) throws(RuntimeError) {
     do throws(JournalFailure) {
       try journal.close(
-        SessionClose(reason: .ended, status: status, doneCount: 0, failedCount: 0))
+        SessionClose(reason: .ended, status: status, doneCount: 0, failedCount: 0),
+        // An interrupted run has less than a second.
+        timeoutNanoseconds: status == 3 ? 400_000_000 : .max)
     } catch { throw RuntimeError("end the journal", detail: error.description, exitStatus: 7) }
     try flushTrace()
   }
