@@ -21,25 +21,30 @@ package struct JournalDirectory {
   package func plan() throws(RuntimeError) -> JournalPlan {
     var prefixes: [(SegmentName, [UInt8])] = []
     for name in try segments() {
-      prefixes.append((name, try prefix(of: name)))
+      prefixes.append((name, try load(name, limit: JournalPlan.prefixByteCount)))
     }
     return JournalPlan(prefixes)
   }
 
-  private func prefix(of name: SegmentName) throws(RuntimeError) -> [UInt8] {
-    let file = try OwnedDescriptor.open("\(path)/\(name)", O_RDONLY, to: "read")
-    var bytes = [UInt8](repeating: 0, count: JournalPlan.prefixByteCount)
-    var count = 0
-    while count < bytes.count {
-      let more = bytes.withUnsafeMutableBytes {
-        Glibc.read(file.number, $0.baseAddress! + count, $0.count - count)
+  /// The first bytes of a segment, `limit` at most. Not zeroed first: segments are large.
+  private func load(_ name: SegmentName, limit: Int = .max) throws(RuntimeError) -> [UInt8] {
+    let path = "\(path)/\(name)"
+    let file = try OwnedDescriptor.open(path, O_RDONLY, to: "read")
+    let descriptor = file.number
+    var info = stat()
+    if fstat(descriptor, &info) != 0 { throw RuntimeError("read", path, errno: errno) }
+    var error: Int32 = 0
+    let bytes = [UInt8](unsafeUninitializedCapacity: min(Int(info.st_size), limit)) {
+      room, count in
+      while count < room.count, let start = room.baseAddress {
+        let more = Glibc.read(descriptor, start + count, room.count - count)
+        if more < 0 && errno == EINTR { continue }
+        if more < 0 { error = errno }
+        if more <= 0 { break }
+        count += more
       }
-      if more < 0 && errno == EINTR { continue }
-      if more < 0 { throw RuntimeError("read", "\(path)/\(name)", errno: errno) }
-      if more == 0 { break }
-      count += more
     }
-    bytes.removeLast(bytes.count - count)
+    if error != 0 { throw RuntimeError("read", path, errno: error) }
     return bytes
   }
 
@@ -52,7 +57,7 @@ package struct JournalDirectory {
     var reader = JournalReader(plan, start: start, salvages: salvages)
     let names = plan.names
     for place in names.indices.dropFirst(start) where !plan.isFencedOff(place) {
-      let bytes = try readFile("\(path)/\(names[place])")
+      let bytes = try load(names[place])
       bytes.withUnsafeBytes { bytes in
         reader.read(bytes, of: place) { entry, record in body(entry, record, names[place]) }
       }

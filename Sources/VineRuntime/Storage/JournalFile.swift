@@ -195,11 +195,15 @@ final class JournalFile {
     return end == nil && !isWriting && encoder.byteCount == 0 && syncedUpTo >= wanted
   }
 
-  /// Appends the session's end and waits until it is durable.
-  func close(_ close: SessionClose, timeoutNanoseconds: Int64 = .max) throws(JournalFailure) {
+  /// Appends the session's end and waits until it is durable; false when that took too long.
+  @discardableResult
+  func close(
+    _ close: SessionClose, timeoutNanoseconds: Int64 = .max
+  ) throws(JournalFailure) -> Bool {
     append(.sessionClose(close))
-    syncNow(timeoutNanoseconds: timeoutNanoseconds)
+    let isSynced = syncNow(timeoutNanoseconds: timeoutNanoseconds)
     if case .failed(let failure)? = end { throw failure }
+    return isSynced
   }
 
   /// Writes what stands for all that was read, while the caller waits.

@@ -38,9 +38,7 @@ extension JournalDirectory {
     options: JournalOptions = JournalOptions()
   ) throws(RuntimeError) -> OpenedJournal {
     let directory = JournalDirectory("\(runPath)/journal")
-    if mkdir(directory.path, 0o700) == 0 {
-      _ = FileTree.syncDirectory(runPath)
-    } else if errno != EEXIST {
+    if mkdir(directory.path, 0o700) != 0 && errno != EEXIST {
       throw RuntimeError("make", directory.path, errno: errno)
     }
     let leasePath = "\(runPath)/lease"
@@ -58,6 +56,10 @@ extension JournalDirectory {
       tailByteCount: reading.tail.byteCount, tailRecordNumber: reading.tail.record, owner: owner)
     let run: RunIdentity
     if let known = plan.run { run = known } else { run = try randomIdentity() }
+    // A journal whose directory has no durable name is not durable either.
+    if epoch == 1 {
+      for path in [runPath, parent(of: runPath)] { _ = FileTree.syncDirectory(path) }
+    }
     let state = try directory.take(open, run: run, after: reading.tail)
     let lease = Lease(path: leasePath, epoch: epoch, owner: owner, timing: options.lease)
     lease.renew()
@@ -75,6 +77,10 @@ extension JournalDirectory {
       file.writeSnapshot(of: whole)
     }
     return OpenedJournal(file: file, prior: prior, notices: notices(of: reading, prior))
+  }
+
+  private static func parent(of path: String) -> String {
+    path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
   }
 
   private static func notices(of reading: JournalReading, _ prior: PriorRun) -> [String] {

@@ -47,6 +47,25 @@ struct JournalOpeningTests {
     #expect(last.file.epoch == 3)
   }
 
+  @Test func aLogCutAtAnyByteOfItsLastFramesOpensAndGoesOn() throws {
+    let directory = try TemporaryDirectory()
+    try tenTasks(directory)
+    let whole = try readFile("\(directory.path)/journal/1-0.vj")
+    // Within the last flush: what was synced, a definition and a task done.
+    for dropped in stride(from: 0, through: 200, by: 7) {
+      for name in ["2-0.vj", "2-1.vj"] { unlink("\(directory.path)/journal/\(name)") }
+      try change(directory) { $0 = Array(whole.dropLast(dropped)) }
+      let next = try openJournal(directory)
+      #expect(next.prior.doneCount == (dropped == 0 ? 10 : 9))
+      next.file.append(definition(UInt32(next.prior.tasks.count)))
+      try next.file.close(ended)
+      let (prior, reading, _) = try JournalDirectory("\(directory.path)/journal").fold()
+      #expect(reading.verdict == .clean)
+      #expect(prior.malformedCount + prior.violationCount == 0)
+      #expect(prior.lastClose == ended)
+    }
+  }
+
   @Test func corruptionIsRefusedAndCanBeSalvaged() throws {
     let directory = try TemporaryDirectory()
     try tenTasks(directory)
