@@ -234,7 +234,7 @@ final class RankLoop {
         if hasChildEnded { worker?.onChildSignal() }
         return
       case SIGCHLD: hasChildEnded = true
-      case SIGUSR1: manager?.drain(because: "SIGUSR1")
+      case SIGUSR1: manager?.drain(because: "SIGUSR1", isByTime: true)
       case SIGTERM, SIGINT, SIGHUP: abandon()
       default: break
       }

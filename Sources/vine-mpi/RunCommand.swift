@@ -54,6 +54,12 @@ struct RunCommand: ParsableCommand {
   var runDir: String?
   @Flag(help: "Start anew, whatever earlier runs of this file have done.")
   var fresh = false
+  @Option(
+    help: """
+      Time of the job, from now: seconds, MM:SS or HH:MM:SS. What cannot end in it is left to the \
+      next run of the same command. Default: $SLURM_JOB_END_TIME, else no limit.
+      """)
+  var walltime: String?
   @Flag(help: "Go on with what can be read of a damaged journal.")
   var salvage = false
   @Option(
@@ -105,6 +111,7 @@ struct RunCommand: ParsableCommand {
     var options = RunOptions()
     options.runDirectory = runDir
     options.isFresh = fresh
+    options.endTime = try endTime()
     options.salvages = salvage
     options.leaseSeconds = leaseTimeout
     options.scratch = scratch.map(absolutePath) ?? ""
@@ -115,6 +122,21 @@ struct RunCommand: ParsableCommand {
     options.isQuiet = quiet
     let status = Rank.run(options: options, load: load)
     throw ExitCode(status)
+  }
+
+  /// When the job ends, in seconds since 1970.
+  private func endTime() throws -> Double? {
+    guard let walltime else {
+      return getenv("SLURM_JOB_END_TIME").flatMap { Double(String(cString: $0)) }
+    }
+    var seconds = 0.0
+    for part in walltime.split(separator: ":", omittingEmptySubsequences: false) {
+      guard let number = Double(part), number >= 0, number < 1e8 else {
+        throw ValidationError("--walltime is a number of seconds, MM:SS or HH:MM:SS")
+      }
+      seconds = seconds * 60 + number
+    }
+    return Double(time(nil)) + seconds
   }
 
   /// Reads the description; nil when it was refused, with its problems told.

@@ -34,6 +34,10 @@ package struct Manager: ~Copyable {
   var progressCounts: Progress
   var failureLimitReached = false
   var isDraining = false
+  /// The session ends whatever is under way.
+  var isClosing = false
+  /// Ready tasks that would not end in time.
+  var heldBackCount = 0
   /// What later sessions will read was ordered to be committed.
   var hasCommittedForLater = false
   var isRegistrationClosed = false
@@ -178,9 +182,9 @@ package struct Manager: ~Copyable {
     case .journalSynced(let record): onJournalSynced(upTo: record, effects: &effects)
     case .published(let file, let error):
       onPublished(file, error: error, at: now, effects: &effects)
-    case .drainRequested:
-      isDraining = true
-      takeBackAll(effects: &effects)
+    case .drainRequested: drain(effects: &effects)
+    case .killRequested: killAll(at: now, effects: &effects)
+    case .closeRequested: isClosing = true
     case .registrationClosed:
       isRegistrationClosed = true
       // What found no room so far may now turn out to fit nowhere.
@@ -272,7 +276,7 @@ package struct Manager: ~Copyable {
     let node = attempts[slot].node
     let isVoid = attempts[slot].isVoid
     leaveAllocation(slot, at: now)
-    if isVoid {
+    if isVoid || (completion.ending == .killed && isDraining) {
       unpinInputs(of: attempt.task, on: node, effects: &effects)
       forgetOutputs(of: attempt, effects: &effects)
       requeue(attempt.task, at: now, effects: &effects)
@@ -470,7 +474,13 @@ package struct Manager: ~Copyable {
   // MARK: The end
 
   mutating func finishIfDone(at now: Instant, effects: inout [ManagerEffect]) {
-    guard !isFinished, attempts.liveCount == 0, transfers.count == 0 else { return }
+    guard !isFinished else { return }
+    if isClosing {
+      finish(effects: &effects)
+      return
+    }
+    guard attempts.liveCount == 0, transfers.count == 0 else { return }
+    if heldBackCount > 0 && isRegistrationClosed { isDraining = true }
     let settled =
       progressCounts.doneCount + progressCounts.failedCount + progressCounts.cancelledCount
     var left = tasks.count - settled
@@ -491,7 +501,14 @@ package struct Manager: ~Copyable {
       settle(at: now, effects: &effects)
       guard commits.isEmpty, publishingCount == 0 else { return }
     }
+    finish(effects: &effects)
+  }
+
+  private mutating func finish(effects: inout [ManagerEffect]) {
     isFinished = true
+    let settled =
+      progressCounts.doneCount + progressCounts.failedCount + progressCounts.cancelledCount
+    let left = tasks.count - settled
     var outcome = Outcome(
       doneCount: progressCounts.doneCount, failedCount: progressCounts.failedCount,
       cancelledCount: progressCounts.cancelledCount, leftCount: left,

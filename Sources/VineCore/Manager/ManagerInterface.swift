@@ -12,8 +12,13 @@ package enum ManagerEvent: Equatable, Sendable {
   case journalFailed
   /// The rename of a committed output ended; `error` is 0 or an errno.
   case published(FileID, error: Int32)
-  /// Start nothing more, let what runs end (SIGUSR1, RUN/stop, walltime).
+  /// Start nothing more, let what runs end, save what later sessions will read (SIGUSR1, RUN/stop,
+  /// walltime).
   case drainRequested
+  /// What still runs has no time left: kill it, at nobody's charge.
+  case killRequested
+  /// No time is left for anything: the session ends as it stands.
+  case closeRequested
   /// No further worker will register.
   case registrationClosed
 }
@@ -101,6 +106,8 @@ package struct ManagerOptions: Sendable {
   package var ignoresData = false
   /// Short tasks are sent ahead of the cores they will run on.
   package var usesLanes = true
+  /// No task is started that would not end by then; nil: there is time.
+  package var endsAt: Instant?
   /// Stands for a task without an estimate where the order wants one, in microseconds.
   package var defaultEstimateMicroseconds: Int64 = 1_000_000
   package init() {}

@@ -32,7 +32,11 @@ extension Manager {
       {
         continue
       }
-      if let node = chooseNode(for: key.task) {
+      if isTooLong(key.task, at: now) {
+        // It stays ready for the next session.
+        ready[request].removeMin()
+        heldBackCount += 1
+      } else if let node = chooseNode(for: key.task) {
         ready[request].removeMin()
         start(key.task, on: node, at: now, effects: &effects)
       } else if isRegistrationClosed && !nodes.couldFitSomewhere(workflow.requests[request]) {
@@ -55,6 +59,14 @@ extension Manager {
       }
     }
     return best
+  }
+
+  /// Whether a task, as far as its kind is known, would still run when the session must end.
+  private func isTooLong(_ task: TaskID, at now: Instant) -> Bool {
+    guard let end = options.endsAt else { return false }
+    let known = workflow.tasks[task].estimateMicroseconds * 1_000
+    let expected = meanDurations[durationClass(of: task)] ?? max(known, 0)
+    return now.adding(nanoseconds: expected) > end
   }
 
   /// The first ready task of a request. A task that came to wait again after a loss left its key.

@@ -404,6 +404,37 @@ extension Manager {
     return nanoseconds >= byteCount * 10
   }
 
+  /// Nothing more is started; what later sessions will read is saved while there is time.
+  mutating func drain(effects: inout [ManagerEffect]) {
+    if isDraining { return }
+    isDraining = true
+    isSettlingDue = true
+    takeBackAll(effects: &effects)
+    commitForLater(effects: &effects)
+  }
+
+  /// Ends what runs. A killed attempt is requeued: it was not its fault.
+  mutating func killAll(at now: Instant, effects: inout [ManagerEffect]) {
+    var slots: [UInt32] = []
+    for row in allocations.rows where !row.isFree {
+      var slot = row.head
+      while slot != .max {
+        slots.append(slot)
+        slot = attempts[slot].next
+      }
+    }
+    for slot in slots {
+      let attempt = attempts[slot].attempt
+      if tasks[attempt.task.index].state == .staging {
+        withdraw(slot, effects: &effects)
+        requeue(attempt.task, at: now, effects: &effects)
+      } else {
+        let worker = allocations[attempts[slot].allocation.rawValue].worker
+        effects.append(.send(.killTask(attempt), to: worker))
+      }
+    }
+  }
+
   /// Tasks are left and the session ends: saves what they will read, the dearest bytes first.
   mutating func commitForLater(effects: inout [ManagerEffect]) {
     var wanted: [(file: FileID, density: Double)] = []

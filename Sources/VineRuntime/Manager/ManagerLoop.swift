@@ -79,7 +79,11 @@ package final class ManagerLoop {
     token = try unpredictableName()
     self.environment = environment
     progress = ProgressLine(isLive: options.hasLiveProgress, isQuiet: options.isQuiet)
-    core = Manager(workflow)
+    closing = Closing(endTime: options.endTime)
+    var managerOptions = ManagerOptions()
+    let origin = clock.origin
+    managerOptions.endsAt = closing.tasksEndBy.map { Instant(nanoseconds: $0 - origin) }
+    core = Manager(workflow, options: managerOptions)
     times = HeartbeatTimes(nodeTimeout: options.nodeTimeoutNanoseconds)
     liveness = Liveness(times, at: startedAt)
     for rank in 1..<max(mpi?.size ?? 1, 1) { liveness.add(rank) }
@@ -135,6 +139,7 @@ package final class ManagerLoop {
     if now >= nextStopCheck {
       nextStopCheck = now + 1_000_000_000
       if access(run.stopFile, F_OK) == 0 { drain(because: "\(run.stopFile) exists") }
+      watchTime(at: now)
       if !hasOrderedLeaving { progress.show(core.progress, at: clock.now) }
     }
     return count
@@ -159,6 +164,7 @@ package final class ManagerLoop {
   }
 
   private var hasToldJournalFailure = false
+  var closing: Closing
 
   private func tellBeginning(_ session: Session) {
     for notice in session.notices { complain("vine-mpi: \(notice)") }
@@ -456,18 +462,9 @@ package final class ManagerLoop {
 
   private var failedNodes: [TaskID: String] = [:]
 
+  func interruptProgress() { progress.interrupt() }
+
   // MARK: Ending
-
-  /// Starts nothing more and lets what runs end.
-  package func drain(because reason: String) {
-    if isDraining { return }
-    isDraining = true
-    progress.interrupt()
-    complain("vine-mpi: \(reason): no further task is started; running ones may end")
-    events.append(.drainRequested)
-  }
-
-  private var isDraining = false
 
   /// The run is refused: nothing more happens.
   private func refuse(_ text: String) {
@@ -492,7 +489,8 @@ package final class ManagerLoop {
   private func finish() throws(RuntimeError) -> Int32 {
     guard let outcome else { return 1 }
     var status = isInterrupted ? 3 : outcome.exitStatus
-    let reason: SessionClose.Reason = status == 3 ? .drained : status == 0 ? .ended : .error
+    let reason: SessionClose.Reason =
+      status == 3 ? (closing.isByTime ? .walltime : .drained) : status == 0 ? .ended : .error
     try recorder.close(
       SessionClose(
         reason: reason, status: status, doneCount: UInt64(outcome.doneCount),

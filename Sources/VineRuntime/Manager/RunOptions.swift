@@ -11,6 +11,8 @@ package struct RunOptions: Sendable {
   package var salvages = false
   /// Seconds after which a silent owner of the run counts as dead; nil: a minute.
   package var leaseSeconds: Double?
+  /// When the job ends, in seconds since 1970; nil: nobody said.
+  package var endTime: Double?
   /// `--scratch`; empty: each node looks for a place.
   package var scratch = ""
   package var tracePath: String?
