@@ -26,121 +26,149 @@
 
 // ---- Starting a process ------------------------------------------------------------------------
 
-struct child {
-  const struct clinux_spawn *request;
-  char **shell_argv;  // room for a script without an interpreter line
-  pid_t parent;
-  volatile int error;
-};
+// The child runs beside us in our memory until it executes its program, and errno is one for both:
+// so it makes its system calls without glibc, whose functions set errno, and calls nothing else of
+// glibc either. The result is -errno.
+#if defined(__x86_64__)
+static long raw(long number, long a, long b, long c, long d) {
+  register long fourth __asm__("r10") = d;
+  long result;
+  __asm__ volatile("syscall"
+                   : "=a"(result)
+                   : "0"(number), "D"(a), "S"(b), "d"(c), "r"(fourth)
+                   : "rcx", "r11", "memory");
+  return result;
+}
+enum { clone_flags = CLONE_VM | SIGCHLD };
+#elif defined(__aarch64__)
+static long raw(long number, long a, long b, long c, long d) {
+  register long x8 __asm__("x8") = number;
+  register long x0 __asm__("x0") = a;
+  register long x1 __asm__("x1") = b;
+  register long x2 __asm__("x2") = c;
+  register long x3 __asm__("x3") = d;
+  __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
+  return x0;
+}
+enum { clone_flags = CLONE_VM | SIGCHLD };
+#else
+// Elsewhere we wait until it is done with our memory.
+static long raw(long number, long a, long b, long c, long d) {
+  long result = syscall(number, a, b, c, d);
+  return result < 0 ? -errno : result;
+}
+enum { clone_flags = CLONE_VM | CLONE_VFORK | SIGCHLD };
+#endif
 
-// Runs on the child's side of the vfork: only async-signal-safe calls.
-static void child_exec(struct child *child, const char *file) {
-  const struct clinux_spawn *request = child->request;
-  // A program that another process still has open for writing is tried again for 100 ms: a
-  // sibling's vfork may hold the descriptor of a file just copied.
-  for (int tries = 0; tries < 20; tries++) {
-    execve(file, request->argv, request->envp);
-    if (errno != ETXTBSY) break;
-    struct timespec pause = {0, 5 * 1000 * 1000};
-    nanosleep(&pause, NULL);
-  }
-  if (errno == ENOEXEC) {  // as execvp(3): a script without "#!" is the shell's
-    child->shell_argv[0] = (char *)"/bin/sh";
-    child->shell_argv[1] = (char *)file;
-    execve("/bin/sh", child->shell_argv, request->envp);
-  }
+static long raw_execve(const char *file, char *const *argv, char *const *envp) {
+  return raw(SYS_execve, (long)file, (long)argv, (long)envp, 0);
 }
 
-static void child_search(struct child *child) {
-  const char *name = child->request->program;
-  if (strchr(name, '/')) {
-    child_exec(child, name);
-    return;
+// Returns the error why `file` was not executed.
+static int child_exec(const struct clinux_spawn *request, const char *file) {
+  long error = 0;
+  // A program that another process still has open for writing is tried again for 100 ms: a
+  // sibling on its way to execve may hold the descriptor of a file just copied.
+  for (int tries = 0; tries < 20; tries++) {
+    error = raw_execve(file, request->argv + 1, request->envp);
+    if (error != -ETXTBSY) break;
+    struct timespec pause = {0, 5 * 1000 * 1000};
+    raw(SYS_nanosleep, (long)&pause, 0, 0, 0);
   }
-  size_t name_length = strlen(name);
-  const char *path = child->request->path ? child->request->path : "/usr/local/bin:/usr/bin:/bin";
+  if (error == -ENOEXEC) {  // as execvp(3): a script without "#!" is the shell's
+    char *name = request->argv[1];
+    request->argv[0] = (char *)"/bin/sh";
+    request->argv[1] = (char *)file;
+    error = raw_execve("/bin/sh", request->argv, request->envp);
+    request->argv[1] = name;
+  }
+  return (int)-error;
+}
+
+// As execvp(3): an entry of PATH where there is nothing, or nothing for us, is passed over.
+static int child_search(const struct clinux_spawn *request) {
   int seen = ENOENT;
-  char file[PATH_MAX];
-  if (name_length == 0) {
-    errno = ENOENT;
-    return;
+  for (const char *const *file = request->programs; *file; file++) {
+    int error = child_exec(request, *file);
+    if (error == EACCES) seen = EACCES;
+    else if (error != ENOENT && error != ENOTDIR) return error;
   }
-  for (;;) {
-    const char *end = strchr(path, ':');
-    size_t length = end ? (size_t)(end - path) : strlen(path);
-    if (length + name_length + 2 <= sizeof file) {
-      memcpy(file, path, length);
-      if (length > 0) file[length++] = '/';  // an empty entry is the working directory
-      memcpy(file + length, name, name_length + 1);
-      child_exec(child, file);
-      if (errno != ENOENT && errno != ENOTDIR && errno != EACCES) return;
-      if (errno == EACCES) seen = EACCES;
-    }
-    if (!end) break;
-    path = end + 1;
-  }
-  errno = seen;
+  return seen;
 }
 
 // MPI's sockets, opened when it likes and without O_CLOEXEC, must not reach the task.
 static void close_others(void) {
 #ifdef SYS_close_range
-  if (syscall(SYS_close_range, 3U, ~0U, 0U) == 0) return;
+  if (raw(SYS_close_range, 3, ~0U, 0, 0) == 0) return;
 #endif
-  for (int descriptor = 3; descriptor < 1024; descriptor++) close(descriptor);  // before Linux 5.9
+  for (int descriptor = 3; descriptor < 1024; descriptor++)  // before Linux 5.9
+    raw(SYS_close, descriptor, 0, 0, 0);
+}
+
+static long become(int from, int to) {
+  return from == to ? raw(SYS_fcntl, from, F_SETFD, 0, 0) : raw(SYS_dup3, from, to, 0, 0);
+}
+
+// Signals that this process handles or ignores of its own accord; the new process must not. A
+// handler would run in our memory.
+static uint64_t signals_to_reset;
+
+static void reset_signals(void) {
+  static const unsigned long default_action[8];  // the kernel's struct sigaction, SIG_DFL
+  const size_t set_size = 8;
+  for (int number = 1; number <= 64; number++)
+    if (signals_to_reset & 1ULL << (number - 1))
+      raw(SYS_rt_sigaction, number, (long)default_action, 0, (long)set_size);
+  uint64_t none = 0;
+  raw(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, (long)set_size);
 }
 
 static int child_main(void *argument) {
-  struct child *child = argument;
-  const struct clinux_spawn *request = child->request;
-  setpgid(0, 0);
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != child->parent) _exit(127);  // it died before the line above
-  if (request->cpus && request->cpu_words > 0)
-    syscall(SYS_sched_setaffinity, 0, request->cpu_words * 8, request->cpus);
-  umask(request->umask);
-  signal(SIGPIPE, SIG_DFL);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, NULL);
-  if (fchdir(request->directory) != 0) goto failed;
-  if (dup2(request->input, 0) < 0 || dup2(request->output, 1) < 0 || dup2(request->error, 2) < 0)
-    goto failed;
-  close_others();
-  child_search(child);
-failed:
-  child->error = errno ? errno : EIO;
-  _exit(127);
+  struct clinux_spawn *request = argument;
+  raw(SYS_setpgid, 0, 0, 0, 0);
+  raw(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0);
+  long error = 0;
+  if (raw(SYS_getppid, 0, 0, 0, 0) == request->parent) {  // else it died before the line above
+    if (request->cpu_words > 0)
+      raw(SYS_sched_setaffinity, 0, (long)(request->cpu_words * 8), (long)request->cpus, 0);
+    raw(SYS_umask, request->umask, 0, 0, 0);
+    reset_signals();
+    error = raw(SYS_fchdir, request->directory, 0, 0, 0);
+    if (error >= 0) error = become(request->input, 0);
+    if (error >= 0) error = become(request->output, 1);
+    if (error >= 0) error = become(request->error, 2);
+    if (error >= 0) {
+      close_others();
+      error = -child_search(request);
+    }
+    *(volatile int *)&request->failure = (int)-error;
+  }
+  for (;;) raw(SYS_exit_group, 127, 0, 0, 0);
 }
 
-int clinux_spawn(const struct clinux_spawn *request) {
-  static void *stack;
-  enum { stack_size = 64 * 1024 + PATH_MAX };
-  if (!stack) {
-    stack = mmap(NULL, stack_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    if (stack == MAP_FAILED) {
-      stack = NULL;
-      return -ENOMEM;
-    }
+static uint64_t handled_signals(void) {
+  uint64_t handled = 1ULL << (SIGPIPE - 1);  // ignored by us alone
+  for (int number = 1; number <= 64; number++) {
+    struct sigaction action;
+    if (sigaction(number, NULL, &action) == 0 && action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN)
+      handled |= 1ULL << (number - 1);
   }
-  size_t count = 0;
-  while (request->argv[count]) count++;
-  char **shell_argv = malloc((count + 2) * sizeof *shell_argv);
-  if (!shell_argv) return -ENOMEM;
-  for (size_t i = 1; i <= count; i++) shell_argv[i + 1] = request->argv[i];
-  struct child child = {request, shell_argv, getpid(), 0};
-  // No handler of ours may run on the child's side, where it would act on our memory.
+  return handled;
+}
+
+int clinux_spawn(struct clinux_spawn *request) {
+  // MPI has its handlers by the time of the first task.
+  if (!signals_to_reset) signals_to_reset = handled_signals();
+  request->parent = getpid();
+  request->failure = 0;
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, &before);
-  pid_t pid = clone(child_main, (char *)stack + stack_size, CLONE_VM | CLONE_VFORK | SIGCHLD, &child);
-  int error = pid < 0 ? errno : child.error;
+  char *top = (char *)request->stack + (CLINUX_STACK_SIZE & ~(size_t)15);
+  pid_t pid = clone(child_main, top, clone_flags, request);
+  int error = errno;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
-  free(shell_argv);
-  if (pid > 0 && error) {
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {}
-  }
-  return error ? -error : pid;
+  return pid < 0 ? -error : pid;
 }
 
 // ---- This process ------------------------------------------------------------------------------
@@ -473,9 +501,6 @@ int clinux_affinity(uint64_t *cpus, size_t words) {
   long bytes = syscall(SYS_sched_getaffinity, 0, words * 8, cpus);
   return bytes < 0 ? -errno : (int)(bytes / 8);
 }
-int clinux_set_affinity(const uint64_t *cpus, size_t words) {
-  return syscall(SYS_sched_setaffinity, 0, words * 8, cpus) == 0 ? 0 : -errno;
-}
 
 int clinux_open_at(int directory, const char *name, int flags, mode_t mode) {
   int descriptor = openat(directory, name, flags | O_CLOEXEC, mode);
@@ -483,6 +508,6 @@ int clinux_open_at(int directory, const char *name, int flags, mode_t mode) {
 }
 int clinux_pipe(int ends[2]) {
   if (pipe2(ends, O_CLOEXEC) != 0) return -errno;
-  int flags = fcntl(ends[0], F_GETFL);
-  return flags >= 0 && fcntl(ends[0], F_SETFL, flags | O_NONBLOCK) == 0 ? 0 : -errno;
+  // One call instead of two: the flags of a new pipe's end are known.
+  return fcntl(ends[0], F_SETFL, O_RDONLY | O_NONBLOCK) == 0 ? 0 : -errno;
 }

@@ -147,11 +147,6 @@ final class SandboxRoom {
     return FileTree.signature(of: info)
   }
 
-  /// The first input that is not as it was, by its place; all such replicas are gone then.
-  func changedInput(in sandbox: Sandbox, of order: AttemptOrder) -> Int? {
-    changedInputs(in: sandbox, of: order).first
-  }
-
   /// The inputs that are not as they were, by their places; their replicas are gone then.
   func changedInputs(in sandbox: Sandbox, of order: AttemptOrder) -> [Int] {
     var changed: [Int] = []
