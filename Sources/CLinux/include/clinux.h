@@ -23,7 +23,8 @@ struct clinux_spawn {
   size_t cpu_words;            // 0: not bound
   mode_t umask;
   void *stack;                 // CLINUX_STACK_SIZE bytes
-  pid_t parent;                // set by clinux_spawn
+  pid_t parent;                // set by clinux_spawn, as is what follows
+  int is_bound;                // whether it starts on `cpus`
   int failure;                 // once the process was reaped: why the program did not start, or 0
 };  // every other descriptor is closed: MPI's sockets are not the task's
 
