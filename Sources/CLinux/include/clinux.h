@@ -1,4 +1,4 @@
-// Linux calls that glibc wraps badly for us or that must run between vfork and exec. Every call
+// Linux calls that glibc wraps badly for us or that must run between clone and exec. Every call
 // returns a result >= 0, or -errno.
 #ifndef CLINUX_H
 #define CLINUX_H

@@ -283,6 +283,8 @@ package final class WorkerLoop {
       }
       childOfTask[child.order.attempt.task] = nil
       onExit(of: child, exit, end: end)
+      // The next of this lane starts before we look at other lanes.
+      runEvents()
     }
     // The children of a stray come to us when it ends.
     if hasStrayEnded { launcher?.killStrays(besides: children) }
