@@ -55,7 +55,8 @@ let package = Package(
       dependencies: ["VineFormats", "VineCore", "VineReplayContent", crypto],
       exclude: ["Fixtures"], swiftSettings: strict),
     .testTarget(
-      name: "VineRuntimeTests", dependencies: ["VineRuntime", "VineCore"], swiftSettings: strict),
+      name: "VineRuntimeTests", dependencies: ["VineRuntime", "VineCore", "CLinux"],
+      swiftSettings: strict),
     .testTarget(
       name: "VineSimulatorTests", dependencies: ["VineSimulator", "VineFormats", "VineCore"],
       swiftSettings: strict),

@@ -259,8 +259,8 @@ final class RankLoop {
   /// nodes must be listened to: MPI wakes nobody.
   private func wait() {
     idleTurns += 1
-    // A message may be reported by the second look only (it makes progress after it looked).
-    if idleTurns < 4 { return }
+    // A message may be reported by MPI's second look only (it makes progress after it looked).
+    if idleTurns < 4 && rankCount > 1 { return }
     var limit = sleepLimit()
     if let due = worker?.nanosecondsToDeadline() { limit = min(limit, due) }
     if let due = manager?.nanosecondsToDeadline() { limit = min(limit, due) }
@@ -276,7 +276,7 @@ final class RankLoop {
 
   private func sleepLimit() -> Int64 {
     if worker?.needsFastPolling ?? false { return 20_000 }
-    let doubled = Int64(20_000) << Int64(min(idleTurns - 4, 6))
+    let doubled = Int64(20_000) << Int64(min(max(idleTurns - 4, 0), 6))
     if boxes.contains(where: \.hasUnfinishedSends) { return min(doubled, 200_000) }
     // With a doorbell at every peer nothing is missed; the bound is for a bell that got lost.
     let bells = boxes.reduce(0) { $0 + $1.doorbells.count }

@@ -1,4 +1,4 @@
-// Linux calls that glibc wraps badly for us or that must run between vfork and exec. Every call
+// Linux calls that glibc wraps badly for us or that must run between clone and exec. Every call
 // returns a result >= 0, or -errno.
 #ifndef CLINUX_H
 #define CLINUX_H
@@ -11,23 +11,28 @@
 #include <sys/random.h>
 #include <sys/types.h>
 
+enum { CLINUX_STACK_SIZE = 16384 };
+
 struct clinux_spawn {
-  const char *program;         // with a slash, or a name searched in `path`
-  const char *path;            // the PATH of the new process; NULL: the system's default
-  char *const *argv;           // NULL-ended
+  const char *const *programs; // paths to try in turn, NULL-ended
+  char **argv;                 // a free place, then the arguments, NULL-ended
   char *const *envp;           // NULL-ended
   int directory;               // descriptor of the working directory
   int input, output, error;    // become descriptors 0, 1, 2
-  const uint64_t *cpus;        // operating system indices as bits; NULL: not bound
-  size_t cpu_words;
+  const uint64_t *cpus;        // operating system indices as bits
+  size_t cpu_words;            // 0: not bound
   mode_t umask;
+  void *stack;                 // CLINUX_STACK_SIZE bytes
+  pid_t parent;                // set by clinux_spawn, as is what follows
+  int is_bound;                // whether it starts on `cpus`
+  int failure;                 // once the process was reaped: why the program did not start, or 0
 };  // every other descriptor is closed: MPI's sockets are not the task's
 
-// Starts a process in a group of its own that dies with this thread. Does not copy page tables
-// (CLONE_VM | CLONE_VFORK), so its cost does not grow with the caller's heap. Returns the process
-// id, or -errno of the first step that failed, execve(2) included; then no process is left.
-// Calls must not overlap: one thread per process spawns.
-int clinux_spawn(const struct clinux_spawn *request);
+// Starts a process in a group of its own that dies with this thread, and returns its id, or -errno.
+// Does not copy page tables (CLONE_VM), so that its cost does not grow with the caller's heap, and
+// does not wait for execve(2) either: until the process was reaped, it may use the request and all
+// that it points to. The descriptors may be closed at once.
+int clinux_spawn(struct clinux_spawn *request);
 
 // Starts the watcher of this process and returns the descriptor that it listens to: NUL-ended
 // texts. The first four without a sign say what is this rank's: the beginning of the environment
@@ -91,7 +96,6 @@ int clinux_is_empty(int descriptor);
 int64_t clinux_file_system(const char *path);
 // The processing units this process may run on, as bits; returns the number of words used.
 int clinux_affinity(uint64_t *cpus, size_t words);
-int clinux_set_affinity(const uint64_t *cpus, size_t words);
 
 // Variadic in C, so out of reach for Swift.
 int clinux_open_at(int directory, const char *name, int flags, mode_t mode);

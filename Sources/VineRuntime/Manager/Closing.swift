@@ -44,7 +44,9 @@ struct Closing {
   private let startedAt = monotonicNanoseconds()
 
   /// Tasks that would run longer are not begun.
-  var tasksEndBy: Int64? { endsAt.map { $0 - ahead * Self.killNanoseconds / Self.aheadNanoseconds } }
+  var tasksEndBy: Int64? {
+    endsAt.map { $0 - ahead * Self.killNanoseconds / Self.aheadNanoseconds }
+  }
 
   func isDue(at now: Int64) -> Bool { endsAt.map { now >= $0 - ahead } ?? false }
 

@@ -27,9 +27,7 @@ package final class WorkerLoop {
   private var commitOrders: [FileValue: CommitOrder] = [:]
   private var children: [Int32: ChildProcess] = [:]
   private var childOfTask: [TaskID: Int32] = [:]
-  /// What a pipe's token stands for.
-  private var pipes: [UInt64: OutputCapture] = [:]
-  private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 4096)
+  private let pipes: PipeWatch
   private var events: [WorkerEvent] = []
   private var effects: [WorkerEffect] = []
   private let clock = SystemClock(origin: 0)
@@ -48,6 +46,7 @@ package final class WorkerLoop {
     self.mpi = mpi
     self.mailbox = mailbox
     self.poll = poll
+    pipes = PipeWatch(poll: poll)
     rank = mpi?.rank ?? 0
     siblings = Siblings(mailbox: mailbox, poll: poll, rank: rank, workersHere: workersHere)
     isAgent = siblings.isAgent
@@ -66,7 +65,9 @@ package final class WorkerLoop {
 
   /// Nanoseconds until a deadline of the core, if there is one.
   package func nanosecondsToDeadline() -> Int64? {
-    core.nextDeadline.map { max($0.since(clock.now), 0) }
+    let deadline = core.nextDeadline.map { max($0.since(clock.now), 0) }
+    guard let due = pipes.nextDue else { return deadline }
+    return min(deadline ?? .max, max(due - monotonicNanoseconds(), 0))
   }
 
   // MARK: Turns
@@ -79,6 +80,7 @@ package final class WorkerLoop {
     }
     if wireFailure { throw RuntimeError("understand a message of the manager") }
     count += takeHelperResults()
+    pipes.watchDue(at: monotonicNanoseconds())
     if let agent { events.append(contentsOf: agent.progress()) }
     if let deadline = core.nextDeadline, deadline <= clock.now {
       core.handleDeadlines(at: clock.now, effects: &effects)
@@ -259,7 +261,7 @@ package final class WorkerLoop {
         let child = try launcher.start(order, in: sandbox)
         children[child.processID] = child
         childOfTask[attempt.task] = child.processID
-        watch(child)
+        pipes.add(child)
       } catch {
         if let sandbox { room.recycle(sandbox, order) }
         throw error
@@ -271,24 +273,9 @@ package final class WorkerLoop {
     }
   }
 
-  private func watch(_ child: ChildProcess) {
-    for capture in [child.output, child.error] {
-      let token = PollToken.pipe(capture.descriptor)
-      pipes[token] = capture
-      poll.add(capture.descriptor, token: token)
-    }
-  }
-
   /// A pipe has bytes, or its last writer is gone; or another rank's process has ended.
   package func onPipeReady(_ token: UInt64) {
-    guard let capture = pipes[token] else { return siblings.onReady(token) }
-    if !capture.drain(with: buffer) { unwatch(capture) }
-  }
-
-  private func unwatch(_ capture: OutputCapture) {
-    if pipes.removeValue(forKey: PollToken.pipe(capture.descriptor)) != nil {
-      poll.remove(capture.descriptor)
-    }
+    if !pipes.onReady(token) { siblings.onReady(token) }
   }
 
   /// Reaps all children that ended.
@@ -303,6 +290,8 @@ package final class WorkerLoop {
       }
       childOfTask[child.order.attempt.task] = nil
       onExit(of: child, exit, end: end)
+      // The next of this lane starts before we look at other lanes.
+      runEvents()
     }
     // The children of a stray come to us when it ends.
     if hasStrayEnded { launcher?.killStrays(besides: children) }
@@ -313,14 +302,19 @@ package final class WorkerLoop {
     // What the main process left behind must not outlive the attempt, nor touch its sandbox.
     child.signalGroup(SIGKILL)
     launcher?.killStrays(besides: children)
-    for capture in [child.output, child.error] {
-      _ = capture.drain(with: buffer, roundsMax: 1024)
-      unwatch(capture)
+    pipes.finish(child)
+    let attempt = child.order.attempt
+    if let problem = launcher?.startProblem(of: child) {
+      if let sandbox = child.sandbox { room?.recycle(sandbox, child.order) }
+      orders[attempt.task] = nil
+      say(problem.reason, of: attempt)
+      events.append(.launchFailed(attempt, problem.ending))
+      return
     }
-    finished[child.order.attempt.task] = child
+    finished[attempt.task] = child
     events.append(
       .exited(
-        child.order.attempt,
+        attempt,
         exit.is_signaled != 0 ? .signaled(exit.status) : .exited(exit.status),
         usage: Completion(
           .succeeded, start: Instant(nanoseconds: child.start), end: Instant(nanoseconds: end),
