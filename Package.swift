@@ -33,13 +33,14 @@ let package = Package(
       name: "CMPI", pkgConfig: mpiModule, providers: [.apt(["libopenmpi-dev", "openmpi-bin"])]),
     .systemLibrary(name: "CHwloc", pkgConfig: "hwloc", providers: [.apt(["libhwloc-dev"])]),
     .target(name: "CLinux"),
-    .target(name: "VineCore", dependencies: [heap, deque], swiftSettings: strict),
+    .target(name: "CChecksum"),
+    .target(name: "VineCore", dependencies: ["CChecksum", heap, deque], swiftSettings: strict),
     .target(name: "VineReplayContent", dependencies: [crypto], swiftSettings: strict),
     .target(
       name: "VineFormats", dependencies: ["VineCore", "VineReplayContent"], swiftSettings: strict),
     .target(
       name: "VineRuntime",
-      dependencies: ["VineCore", "CMPI", "CHwloc", "CLinux", crypto],
+      dependencies: ["VineCore", deque, "CMPI", "CHwloc", "CLinux", "CChecksum", crypto],
       swiftSettings: strict),
     .target(name: "VineSimulator", dependencies: ["VineCore", heap], swiftSettings: strict),
     .executableTarget(
@@ -54,7 +55,8 @@ let package = Package(
       dependencies: ["VineFormats", "VineCore", "VineReplayContent", crypto],
       exclude: ["Fixtures"], swiftSettings: strict),
     .testTarget(
-      name: "VineRuntimeTests", dependencies: ["VineRuntime", "VineCore"], swiftSettings: strict),
+      name: "VineRuntimeTests", dependencies: ["VineRuntime", "VineCore", "CLinux"],
+      swiftSettings: strict),
     .testTarget(
       name: "VineSimulatorTests", dependencies: ["VineSimulator", "VineFormats", "VineCore"],
       swiftSettings: strict),

@@ -24,125 +24,6 @@
 #include <time.h>
 #include <unistd.h>
 
-// ---- Starting a process ------------------------------------------------------------------------
-
-struct child {
-  const struct clinux_spawn *request;
-  char **shell_argv;  // room for a script without an interpreter line
-  pid_t parent;
-  volatile int error;
-};
-
-// Runs on the child's side of the vfork: only async-signal-safe calls.
-static void child_exec(struct child *child, const char *file) {
-  const struct clinux_spawn *request = child->request;
-  // A program that another process still has open for writing is tried again for 100 ms: a
-  // sibling's vfork may hold the descriptor of a file just copied.
-  for (int tries = 0; tries < 20; tries++) {
-    execve(file, request->argv, request->envp);
-    if (errno != ETXTBSY) break;
-    struct timespec pause = {0, 5 * 1000 * 1000};
-    nanosleep(&pause, NULL);
-  }
-  if (errno == ENOEXEC) {  // as execvp(3): a script without "#!" is the shell's
-    child->shell_argv[0] = (char *)"/bin/sh";
-    child->shell_argv[1] = (char *)file;
-    execve("/bin/sh", child->shell_argv, request->envp);
-  }
-}
-
-static void child_search(struct child *child) {
-  const char *name = child->request->program;
-  if (strchr(name, '/')) {
-    child_exec(child, name);
-    return;
-  }
-  size_t name_length = strlen(name);
-  const char *path = child->request->path ? child->request->path : "/usr/local/bin:/usr/bin:/bin";
-  int seen = ENOENT;
-  char file[PATH_MAX];
-  if (name_length == 0) {
-    errno = ENOENT;
-    return;
-  }
-  for (;;) {
-    const char *end = strchr(path, ':');
-    size_t length = end ? (size_t)(end - path) : strlen(path);
-    if (length + name_length + 2 <= sizeof file) {
-      memcpy(file, path, length);
-      if (length > 0) file[length++] = '/';  // an empty entry is the working directory
-      memcpy(file + length, name, name_length + 1);
-      child_exec(child, file);
-      if (errno != ENOENT && errno != ENOTDIR && errno != EACCES) return;
-      if (errno == EACCES) seen = EACCES;
-    }
-    if (!end) break;
-    path = end + 1;
-  }
-  errno = seen;
-}
-
-// MPI's sockets, opened when it likes and without O_CLOEXEC, must not reach the task.
-static void close_others(void) {
-#ifdef SYS_close_range
-  if (syscall(SYS_close_range, 3U, ~0U, 0U) == 0) return;
-#endif
-  for (int descriptor = 3; descriptor < 1024; descriptor++) close(descriptor);  // before Linux 5.9
-}
-
-static int child_main(void *argument) {
-  struct child *child = argument;
-  const struct clinux_spawn *request = child->request;
-  setpgid(0, 0);
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (getppid() != child->parent) _exit(127);  // it died before the line above
-  if (request->cpus && request->cpu_words > 0)
-    syscall(SYS_sched_setaffinity, 0, request->cpu_words * 8, request->cpus);
-  umask(request->umask);
-  signal(SIGPIPE, SIG_DFL);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, NULL);
-  if (fchdir(request->directory) != 0) goto failed;
-  if (dup2(request->input, 0) < 0 || dup2(request->output, 1) < 0 || dup2(request->error, 2) < 0)
-    goto failed;
-  close_others();
-  child_search(child);
-failed:
-  child->error = errno ? errno : EIO;
-  _exit(127);
-}
-
-int clinux_spawn(const struct clinux_spawn *request) {
-  static void *stack;
-  enum { stack_size = 64 * 1024 + PATH_MAX };
-  if (!stack) {
-    stack = mmap(NULL, stack_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    if (stack == MAP_FAILED) {
-      stack = NULL;
-      return -ENOMEM;
-    }
-  }
-  size_t count = 0;
-  while (request->argv[count]) count++;
-  char **shell_argv = malloc((count + 2) * sizeof *shell_argv);
-  if (!shell_argv) return -ENOMEM;
-  for (size_t i = 1; i <= count; i++) shell_argv[i + 1] = request->argv[i];
-  struct child child = {request, shell_argv, getpid(), 0};
-  // No handler of ours may run on the child's side, where it would act on our memory.
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, &before);
-  pid_t pid = clone(child_main, (char *)stack + stack_size, CLONE_VM | CLONE_VFORK | SIGCHLD, &child);
-  int error = pid < 0 ? errno : child.error;
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  free(shell_argv);
-  if (pid > 0 && error) {
-    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {}
-  }
-  return error ? -error : pid;
-}
-
 // ---- This process ------------------------------------------------------------------------------
 
 int clinux_become_subreaper(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0 ? 0 : -errno; }
@@ -190,6 +71,24 @@ int clinux_reap(struct clinux_exit *result) {
                              usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
   result->max_resident_kb = usage.ru_maxrss;
   return 1;
+}
+
+// Numbers are the same on all architectures (since Linux 5.1); older headers lack them.
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+
+int clinux_open_process(pid_t process) {
+  // The descriptor is closed at exec without being asked.
+  int descriptor = (int)syscall(SYS_pidfd_open, process, 0);
+  return descriptor < 0 ? -errno : descriptor;
+}
+
+int clinux_kill_process(int descriptor, int signal) {
+  return syscall(SYS_pidfd_send_signal, descriptor, signal, NULL, 0) == 0 ? 0 : -errno;
 }
 
 int clinux_wait_readable(int descriptor, int64_t nanoseconds) {
@@ -473,9 +372,6 @@ int clinux_affinity(uint64_t *cpus, size_t words) {
   long bytes = syscall(SYS_sched_getaffinity, 0, words * 8, cpus);
   return bytes < 0 ? -errno : (int)(bytes / 8);
 }
-int clinux_set_affinity(const uint64_t *cpus, size_t words) {
-  return syscall(SYS_sched_setaffinity, 0, words * 8, cpus) == 0 ? 0 : -errno;
-}
 
 int clinux_open_at(int directory, const char *name, int flags, mode_t mode) {
   int descriptor = openat(directory, name, flags | O_CLOEXEC, mode);
@@ -483,6 +379,6 @@ int clinux_open_at(int directory, const char *name, int flags, mode_t mode) {
 }
 int clinux_pipe(int ends[2]) {
   if (pipe2(ends, O_CLOEXEC) != 0) return -errno;
-  int flags = fcntl(ends[0], F_GETFL);
-  return flags >= 0 && fcntl(ends[0], F_SETFL, flags | O_NONBLOCK) == 0 ? 0 : -errno;
+  // One call instead of two: the flags of a new pipe's end are known.
+  return fcntl(ends[0], F_SETFL, O_RDONLY | O_NONBLOCK) == 0 ? 0 : -errno;
 }

@@ -76,31 +76,65 @@ static void clean_up(const char *mark, const char *directory, const char *mine, 
   if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0) remove_tree(directory);
 }
 
+// When `process` was started (proc(5), field 22 of stat); 0 when it is gone.
+static unsigned long long start_time(int process) {
+  char path[64], text[1024];
+  snprintf(path, sizeof path, "/proc/%d/stat", process);
+  int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return 0;
+  ssize_t count = read(file, text, sizeof text - 1);
+  close(file);
+  if (count <= 0) return 0;
+  text[count] = 0;
+  char *at = strrchr(text, ')');  // the name may hold anything
+  if (!at || at[1] == 0 || at[2] == 'Z') return 0;
+  for (int field = 2; at && field < 22; field++) at = strchr(at + 1, ' ');
+  return at ? strtoull(at, NULL, 10) : 0;
+}
+
+static int is_there(int process, unsigned long long started) { return start_time(process) == started; }
+
+// Waits until the process is gone, `milliseconds` at most.
+static int outlives(int process, unsigned long long started, int milliseconds) {
+  struct timespec pause = {0, 20 * 1000 * 1000};
+  for (int waited = 0; waited < milliseconds && is_there(process, started); waited += 20)
+    nanosleep(&pause, NULL);
+  return is_there(process, started);
+}
+
+// A launcher that counts a lost rank as running waits for it for ever.
+static void end_launcher(const char *text) {
+  int process = 0, grace = 0;
+  unsigned long long started = 0;
+  if (sscanf(text, "%d %llu %d", &process, &started, &grace) != 3 || process <= 1 || started == 0) return;
+  if (!outlives(process, started, grace)) return;
+  kill(process, SIGTERM);
+  if (outlives(process, started, 5000)) kill(process, SIGKILL);
+}
+
 static void watch(int pipe_end) {
-  // NUL-ended texts: the mark, the run's directory on the node, the rank's sandboxes, its output.
-  static char text[4 * 4200];
+  static char text[4 * 4200 + 256], overflow[256];
   size_t have = 0;
-  int is_dismissed = 0;
-  int ends = 0;
   for (;;) {
-    char byte;
-    ssize_t got = read(pipe_end, &byte, 1);
+    size_t room = sizeof text - have;
+    ssize_t got = read(pipe_end, room ? text + have : overflow, room ? room : sizeof overflow);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) break;
-    if (ends == 4 && byte == '!') is_dismissed = 1;
-    else if (have < sizeof text) text[have++] = byte;
-    if (byte == 0) ends++;
+    if (room) have += (size_t)got;
   }
-  const char *parts[4];
+  const char *parts[4], *launcher = NULL;
+  int count = 0, is_dismissed = 0;
   size_t start = 0;
-  int count = 0;
-  for (size_t i = 0; i < have && count < 4; i++) {
-    if (text[i] == 0) {
-      parts[count++] = text + start;
-      start = i + 1;
-    }
+  for (size_t i = 0; i < have; i++) {
+    if (text[i] != 0) continue;
+    const char *part = text + start;
+    if (part[0] == '!') is_dismissed = 1;
+    else if (part[0] == '@') launcher = part + 1;
+    else if (count < 4) parts[count++] = part;
+    start = i + 1;
   }
   if (!is_dismissed && count == 4) clean_up(parts[0], parts[1], parts[2], parts[3]);
+  if (launcher) end_launcher(launcher);
 }
 
 int clinux_start_watcher(void) {

@@ -6,6 +6,11 @@
 
 #include <mpi.h>
 #include <stdlib.h>
+#ifdef OPEN_MPI
+#if __has_include(<mpi-ext.h>)
+#include <mpi-ext.h>
+#endif
+#endif
 
 typedef struct { MPI_Comm handle; } cmpi_comm;
 typedef struct { MPI_Request handle; } cmpi_request;
@@ -69,6 +74,46 @@ static inline int cmpi_test(cmpi_request *request, int *flag, int *source, int *
     MPI_Get_count(&status, MPI_BYTE, count);
   }
   return code;
+}
+// ---- Lost peers, where the MPI tells (ULFM) ----
+
+// Open MPI 5 alone: MPICH declares the same calls, but its ch4 devices stop the process in them.
+#if defined(OMPI_HAVE_MPI_EXT_FTMPI) && defined(MPIX_ERR_PROC_FAILED)
+#define CMPI_HAS_ULFM 1
+#endif
+
+// Whether a receive from anybody met a lost peer, yet is still posted and may match another.
+static inline int cmpi_is_still_posted(int code) {
+#ifdef CMPI_HAS_ULFM
+  int class = MPI_SUCCESS;
+  MPI_Error_class(code, &class);
+  return class == MPIX_ERR_PROC_FAILED_PENDING;
+#else
+  (void)code;
+  return 0;
+#endif
+}
+// Takes note of all peers that MPI knows to be lost, so that receives from anybody work again;
+// writes their ranks and returns how many there are.
+static inline int cmpi_acknowledge_lost(cmpi_comm comm, int *ranks, int room) {
+#ifdef CMPI_HAS_ULFM
+  MPI_Group lost, all;
+  if (MPIX_Comm_failure_ack(comm.handle) != MPI_SUCCESS) return 0;
+  if (MPIX_Comm_failure_get_acked(comm.handle, &lost) != MPI_SUCCESS) return 0;
+  MPI_Comm_group(comm.handle, &all);
+  int count = 0;
+  MPI_Group_size(lost, &count);
+  if (count > room) count = room;
+  for (int i = 0; i < count; i++) MPI_Group_translate_ranks(lost, 1, &i, all, &ranks[i]);
+  MPI_Group_free(&lost);
+  MPI_Group_free(&all);
+  return count;
+#else
+  (void)comm;
+  (void)ranks;
+  (void)room;
+  return 0;
+#endif
 }
 // Gives up a receive that nothing will match.
 static inline void cmpi_abandon(cmpi_request *request) {

@@ -19,6 +19,9 @@ package enum Limits {
   package static let publishWaitNanoseconds: Int64 = 60_000_000_000
   /// Time between two looks at the barrier, per task of the workflow: a look costs a tenth of it.
   package static let settlingNanosecondsPerTask: Int64 = 2_000
+  /// Bytes of an intermediate file that is always kept for the next session when its consumer
+  /// failed.
+  package static let keptByteCountMax: Int64 = 16 << 20
   /// Bytes of an intermediate file that is hashed without being asked for.
   package static let hashedByteCountMax: Int64 = 256 << 20
   /// Tries after a loss that was not the task's own fault.
@@ -36,11 +39,14 @@ package enum Limits {
   package static let transfersPerReceiverMax = 16
   /// Bytes of a linux argument string, with its NUL (MAX_ARG_STRLEN, execve(2)).
   package static let argumentByteCountMax = 131_072
-  /// How often the manager says to each worker that it is there, in nanoseconds.
-  package static let heartbeatNanoseconds: Int64 = 5_000_000_000
-  /// A worker that has not heard its manager for this long kills its tasks and leaves: more than
-  /// the seconds for which a partition or a stalled file system silences a healthy manager.
-  package static let managerSilenceNanoseconds: Int64 = 60_000_000_000
+  /// A rank that is silent for this long is lost, unless `--node-timeout` says otherwise, in
+  /// nanoseconds: more than the seconds by which a network that comes back delays messages.
+  package static let nodeTimeoutNanoseconds: Int64 = 30_000_000_000
+  /// What of a silence counts between two looks at the clock: in the rest of the time the observer
+  /// itself was stopped or held up, and could have heard nobody.
+  package static let silenceStepNanoseconds: Int64 = 1_000_000_000
+  /// How long the end of a run waits for what the last words to other ranks need, in nanoseconds.
+  package static let farewellNanoseconds: Int64 = 5_000_000_000
   /// Time between SIGTERM and SIGKILL at a timeout, in nanoseconds.
   package static let killGraceNanoseconds: Int64 = 5_000_000_000
 }

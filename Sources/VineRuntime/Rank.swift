@@ -8,10 +8,15 @@ package import VineCore
 /// once that directory is there. Nil: it was refused, and the reason told.
 package struct PreparedRun {
   let name: String
+  /// The absolute path of the description: names its runs.
+  let path: String
   let workflow: (_ runDirectory: String) -> Workflow?
 
-  package init(name: String, workflow: @escaping (_ runDirectory: String) -> Workflow?) {
+  package init(
+    name: String, path: String, workflow: @escaping (_ runDirectory: String) -> Workflow?
+  ) {
     self.name = name
+    self.path = path
     self.workflow = workflow
   }
 }
@@ -39,6 +44,8 @@ package enum Rank {
     options: RunOptions, load: () -> PreparedRun?
   ) -> Int32 {
     do throws(RuntimeError) {
+      // Before anything can take its parent's place.
+      let launcher = Launcher.ofThisProcess()
       let watcher = Watcher()
       // MPI libraries add variables of their own when they start.
       let environment = taskEnvironment()
@@ -46,17 +53,18 @@ package enum Rank {
       var mpi: MPIEnvironment?
       if case .ranks(let count) = Launch.detect() { mpi = try MPIEnvironment(expecting: count) }
       return try run(
-        options: options, mpi: mpi, signals: signals, watcher: watcher,
+        options: options, mpi: mpi, signals: signals,
+        departure: Departure(watcher: watcher, launcher: mpi?.rank == 0 ? launcher : nil),
         environment: environment, load: load)
     } catch {
       complain("vine-mpi: \(error)")
       // Other ranks may wait for this one in MPI_Finalize for ever: leave without it.
-      leave(2)
+      leave(error.exitStatus ?? 2)
     }
   }
 
   private static func run(
-    options: RunOptions, mpi: MPIEnvironment?, signals: SignalSource, watcher: Watcher,
+    options: RunOptions, mpi: MPIEnvironment?, signals: SignalSource, departure: Departure,
     environment: [String], load: () -> PreparedRun?
   ) throws(RuntimeError) -> Int32 {
     clinux_become_subreaper()
@@ -73,16 +81,18 @@ package enum Rank {
     var managerBox: Mailbox?
     if rank == 0 {
       let box = try Mailbox(role: .manager, mpi: mpi)
-      guard let prepared = load() else { leave(2) }
+      guard let prepared = load() else { refuse(by: box, size: size, departure) }
       let workerCount = size - 1 + (hostsWorker ? 1 : 0)
-      let directory = try RunDirectory.make(
-        chosen: options.runDirectory, workflowName: prepared.name)
+      let directory = try RunDirectory.open(
+        chosen: options.runDirectory, workflowPath: prepared.path, workflowName: prepared.name,
+        isFresh: options.isFresh)
       guard let workflow = prepared.workflow(directory.path) else {
-        try directory.write(OutcomeFile(status: 2, epoch: 1, text: statusText(2)))
-        leave(2)
+        refuse(by: box, size: size, departure)
       }
+      let session = try Session.open(
+        workflow, workflowPath: prepared.path, in: directory, options: options)
       manager = try ManagerLoop(
-        workflow, run: directory, options: options, environment: environment, mpi: mpi,
+        workflow, session: session, options: options, environment: environment, mpi: mpi,
         mailbox: box, poll: poll,
         workerCount: workerCount)
       managerBox = box
@@ -93,29 +103,35 @@ package enum Rank {
       box.neighbour = managerBox
       managerBox?.neighbour = box
       worker = try WorkerLoop(
-        mpi: mpi, mailbox: box, poll: poll, watcher: watcher, nodeKey: neighbours[0],
-        isAgent: rank == (workersHere.first ?? 0))
+        mpi: mpi, mailbox: box, poll: poll, watcher: departure.watcher, nodeKey: neighbours[0],
+        workersHere: workersHere)
       workerBox = box
     }
     let loop = RankLoop(
       manager: manager, worker: worker, boxes: [managerBox, workerBox].compactMap { $0 },
-      poll: poll, signals: signals,
-      bellCount: bellCount(rank: rank, size: size, neighbours: neighbours),
-      hasLauncher: size > 1)
+      poll: poll, signals: signals, rankCount: size, hasOtherNodes: neighbours.count < size)
     let status = try loop.run()
-    if status == 2 && size > 1 { leave(2) }
+    let lastWord = worker?.farewell
+    if status == 2, let managerBox { refuse(by: managerBox, size: size, departure) }
+    if manager?.hasLosses ?? lastWord?.isWithoutFinalize ?? false { departure.leave(status) }
     managerBox?.close()
     workerBox?.close()
-    mpi?.finish()
+    // Other ranks may wait for rank 0 there while it writes its files.
+    if let mpi { departure.finalize(mpi, status: status, within: rank == 0 ? 60 : 600) }
     return status
   }
 
-  /// How many doorbells tell this rank of every message; `Int.max` when some peer has none: another
-  /// node's agent asks this node's agent for files.
-  private static func bellCount(rank: Int, size: Int, neighbours: [Int]) -> Int {
-    if rank == 0 { return size - 1 }
-    let isAgent = rank == neighbours.first { $0 != 0 }
-    return isAgent && neighbours.count < size ? .max : 1
+  /// Rank 0 refuses the run. A launcher that goes on after losses would leave the others waiting:
+  /// they are told, and it is ended unless it ends by itself.
+  private static func refuse(by box: Mailbox, size: Int, _ departure: Departure) -> Never {
+    let word = Farewell(status: 2, isWithoutFinalize: true)
+    for rank in 1..<max(size, 1) { box.send(WireWriter(word), to: rank, .worker) }
+    for _ in 0..<50 {
+      box.flush()
+      if !box.hasUnfinishedSends { break }
+      usleep(10_000)
+    }
+    departure.leave(2, graceMilliseconds: 3000)
   }
 
   /// Ends this process at once, without MPI_Finalize; the launcher ends the job.
@@ -146,22 +162,22 @@ final class RankLoop {
   private let boxes: [Mailbox]
   private let poll: EventPoll
   private let signals: SignalSource
-  private let bellCount: Int
-  private let hasLauncher: Bool
+  private let rankCount: Int
+  private let hasOtherNodes: Bool
   private var idleTurns = 0
   private var mayBeReady = true
 
   init(
     manager: ManagerLoop?, worker: WorkerLoop?, boxes: [Mailbox], poll: EventPoll,
-    signals: SignalSource, bellCount: Int, hasLauncher: Bool
+    signals: SignalSource, rankCount: Int, hasOtherNodes: Bool
   ) {
     self.manager = manager
     self.worker = worker
     self.boxes = boxes
     self.poll = poll
     self.signals = signals
-    self.bellCount = bellCount
-    self.hasLauncher = hasLauncher
+    self.rankCount = rankCount
+    self.hasOtherNodes = hasOtherNodes
   }
 
   /// Turns until the roles of this rank are done; returns the manager's status, 0 for a worker.
@@ -171,17 +187,30 @@ final class RankLoop {
       var isBusy = mayBeReady && takeReady() > 0
       mayBeReady = true
       if let worker, try worker.turn(isSparing: idleTurns > 16) { isBusy = true }
-      if manager == nil, worker?.hasLostManager ?? false {
-        complain("vine-mpi: \(hostName()): nothing heard of the manager; leaving")
-        abandon()
-      }
+      if manager == nil, let worker { leaveIfTold(worker) }
       if let manager, try manager.turn() { isBusy = true }
       if let status = manager?.exitStatus { return status }
-      if manager == nil, worker?.isDone ?? true, !boxes.contains(where: \.hasUnfinishedSends) {
-        return 0
-      }
+      if manager == nil, let farewell = worker?.farewell { return farewell.status }
       if isBusy { idleTurns = 0 } else { wait() }
     }
+  }
+
+  /// A rank that has lost its manager leaves by itself, and so does one that its manager has given
+  /// up: nobody waits for what it does.
+  private func leaveIfTold(_ worker: WorkerLoop) {
+    if worker.isDone {
+      if worker.hasLostManager { Rank.leave(0) }
+      return
+    }
+    if worker.hasLostManager {
+      complain("vine-mpi: \(hostName()): nothing heard of the manager; leaving")
+      abandon()
+    }
+    guard let farewell = worker.farewell else { return }
+    if farewell.status != 2 {
+      complain("vine-mpi: \(hostName()): the manager has given this rank up; leaving")
+    }
+    abandon(farewell.status)
   }
 
   private func takeReady() -> Int {
@@ -189,7 +218,9 @@ final class RankLoop {
       switch token {
       case PollToken.signals: takeSignals()
       case PollToken.workerHelpers, PollToken.managerHelpers: break
-      default: worker?.onPipeReady(token)
+      default:
+        if let worker { worker.onPipeReady(token) }
+        manager?.processes.onReady(token)
       }
     }
   }
@@ -203,7 +234,7 @@ final class RankLoop {
         if hasChildEnded { worker?.onChildSignal() }
         return
       case SIGCHLD: hasChildEnded = true
-      case SIGUSR1: manager?.drain(because: "SIGUSR1")
+      case SIGUSR1: manager?.drain(because: "SIGUSR1", isByTime: true)
       case SIGTERM, SIGINT, SIGHUP: abandon()
       default: break
       }
@@ -212,33 +243,40 @@ final class RankLoop {
 
   /// The launcher kills within a second of its SIGTERM, and at once when a rank has left: so every
   /// rank stays until its neighbours, too, have had time to kill what is theirs.
-  private func abandon() -> Never {
+  private func abandon(_ status: Int32 = 3) -> Never {
     let signalledAt = monotonicNanoseconds()
     // First the processes: what follows may take longer than the launcher waits.
     worker?.abandon()
     manager?.abandon()
-    if hasLauncher {
+    if rankCount > 1 {
       let left = 600_000_000 - (monotonicNanoseconds() - signalledAt)
       if left > 0 { usleep(UInt32(left / 1000)) }
     }
-    Rank.leave(3)
+    Rank.leave(manager?.partingDeadline == nil ? status : manager?.finalStatus ?? status)
   }
 
   /// Sleeps until a signal, a pipe, a helper or a deadline, and a bounded time at most where other
   /// nodes must be listened to: MPI wakes nobody.
   private func wait() {
     idleTurns += 1
-    // A message may be reported by the second look only (it makes progress after it looked).
-    if idleTurns < 4 { return }
+    // A message may be reported by MPI's second look only (it makes progress after it looked).
+    if idleTurns < 4 && rankCount > 1 { return }
     var limit = sleepLimit()
     if let due = worker?.nanosecondsToDeadline() { limit = min(limit, due) }
     if let due = manager?.nanosecondsToDeadline() { limit = min(limit, due) }
     if limit > 0 { mayBeReady = poll.wait(nanoseconds: limit) }
   }
 
+  /// How many doorbells tell this rank of every message; `Int.max` when some peer has none: another
+  /// node's agent asks this node's agent for files.
+  private var bellCount: Int {
+    if manager != nil { return rankCount - 1 }
+    return hasOtherNodes && (worker?.servesNode ?? false) ? .max : 1
+  }
+
   private func sleepLimit() -> Int64 {
     if worker?.needsFastPolling ?? false { return 20_000 }
-    let doubled = Int64(20_000) << Int64(min(idleTurns - 4, 6))
+    let doubled = Int64(20_000) << Int64(min(max(idleTurns - 4, 0), 6))
     if boxes.contains(where: \.hasUnfinishedSends) { return min(doubled, 200_000) }
     // With a doorbell at every peer nothing is missed; the bound is for a bell that got lost.
     let bells = boxes.reduce(0) { $0 + $1.doorbells.count }

@@ -174,7 +174,22 @@ struct Checkers {
       if publishCounts[value.file.index] != 1 {
         violate("\(value) is recorded, but not published")
       }
-    case .hashed, .committed, .publishIntent: break
+    case .reused, .hashed, .committed, .publishIntent: break
+    }
+  }
+
+  /// A task whose value was lost succeeded, and nothing was written down: it counts as the same.
+  mutating func madeAgain(_ attempt: AttemptID, session: Int) {
+    let origin = Origin(session: session, attempt: attempt)
+    let task = attempt.task
+    if isDone[task.index] { return }
+    isDone[task.index] = true
+    everAccepted.insert(origin)
+    guard let old = accepted[task.index] else {
+      return violate("\(attempt) is not recorded")
+    }
+    if !hasLiars && !ignoresData && provenance.content(of: old) != provenance.content(of: origin) {
+      violate("\(attempt) is taken for the value of \(old.attempt)")
     }
   }
 

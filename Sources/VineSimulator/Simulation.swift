@@ -184,6 +184,11 @@ package struct Simulation: ~Copyable {
     manager.handle(event, at: now, effects: &managerEffects)
     managerHeard = true
     carryOut(at: now)
+    if case .received(.taskFinished(let attempt, _), _) = event, checkers != nil,
+      manager.state(of: attempt.task) == .done
+    {
+      checkers?.madeAgain(attempt, session: session)
+    }
   }
 
   private mutating func turn(at now: Instant) {
@@ -231,6 +236,7 @@ package struct Simulation: ~Copyable {
         busyCoreNanoseconds += Double(completion.end.since(completion.start)) * cores
       }
       checkers?.recorded(record, session: session)
+    case .beginGroup, .endGroup: break
     case .sync:
       let delay = cluster.syncNanoseconds + (faults?.delay() ?? 0)
       heap.insert(.journalSynced(recordCount), at: now.adding(nanoseconds: delay))

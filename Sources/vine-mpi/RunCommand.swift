@@ -37,21 +37,42 @@ struct RunCommand: ParsableCommand {
     abstract: "Run a workflow: on all ranks under mpirun, in this process without it.",
     discussion: """
       Exit status (also in RUN/outcome): 0 all done, 1 some task failed, 2 description or usage \
-      refused, 3 interrupted.
+      refused, 3 interrupted (run the same command again to go on), 4 another vine-mpi owns the \
+      run, 6 journal corrupt, 7 journal storage failing, 8 a task contradicts itself, 9 run \
+      directory of another version.
       """)
 
   @Argument(help: "workflow.json, workflow.jsonl, a WfFormat file or a task list.")
   var workflow: String
   @Option(help: "native, jsonl, wfformat or tasklist, where the guess is wrong.")
   var format: String?
-  @Option(help: "The directory of this run; default: vine-runs/NAME-TIME.")
+  @Option(
+    help: """
+      The directory of this run; one that holds a run is gone on with. Default: the latest run of \
+      this file in vine-runs if that is not all done, else a new one, vine-runs/NAME-TIME.
+      """)
   var runDir: String?
+  @Flag(help: "Start anew, whatever earlier runs of this file have done.")
+  var fresh = false
+  @Option(
+    help: """
+      Time of the job, from now: seconds, MM:SS or HH:MM:SS. What cannot end in it is left to the \
+      next run of the same command. Default: $SLURM_JOB_END_TIME, else no limit.
+      """)
+  var walltime: String?
+  @Flag(help: "Go on with what can be read of a damaged journal.")
+  var salvage = false
+  @Option(
+    help: ArgumentHelp("Seconds until a silent owner of the run is dead.", visibility: .hidden))
+  var leaseTimeout: Double?
   @Option(
     help: """
       Node-local directory for caches and sandboxes; default: $VINE_SCRATCH, $SLURM_TMPDIR, \
       $TMPDIR, /local/scratch or /tmp.
       """)
   var scratch: String?
+  @Option(help: "Seconds after which a rank that says nothing is lost.")
+  var nodeTimeout: Double = 30
   @Option(help: "Write a row per task: id, node, start, end, cores (tab-separated, seconds).")
   var trace: String?
   @Option(help: "Write a row per file: id, bytes, SHA-256 (tab-separated).")
@@ -80,19 +101,42 @@ struct RunCommand: ParsableCommand {
     if let format, WorkflowFormat(rawValue: format) == nil {
       throw ValidationError("--format is one of native, jsonl, wfformat, tasklist")
     }
+    guard nodeTimeout >= 2, nodeTimeout <= 86_400 else {
+      throw ValidationError("--node-timeout is from 2 to 86400 seconds")
+    }
     guard maxBytes >= 0 else { throw ValidationError("--max-bytes is not negative") }
   }
 
   func run() throws {
     var options = RunOptions()
     options.runDirectory = runDir
+    options.isFresh = fresh
+    options.endTime = try endTime()
+    options.salvages = salvage
+    options.leaseSeconds = leaseTimeout
     options.scratch = scratch.map(absolutePath) ?? ""
     options.tracePath = trace
+    options.nodeTimeoutNanoseconds = Int64(nodeTimeout * 1e9)
     options.digestsPath = digests
     options.hasLiveProgress = progress
     options.isQuiet = quiet
     let status = Rank.run(options: options, load: load)
     throw ExitCode(status)
+  }
+
+  /// When the job ends, in seconds since 1970.
+  private func endTime() throws -> Double? {
+    guard let walltime else {
+      return getenv("SLURM_JOB_END_TIME").flatMap { Double(String(cString: $0)) }
+    }
+    var seconds = 0.0
+    for part in walltime.split(separator: ":", omittingEmptySubsequences: false) {
+      guard let number = Double(part), number >= 0, number < 1e8 else {
+        throw ValidationError("--walltime is a number of seconds, MM:SS or HH:MM:SS")
+      }
+      seconds = seconds * 60 + number
+    }
+    return Double(time(nil)) + seconds
   }
 
   /// Reads the description; nil when it was refused, with its problems told.
@@ -110,7 +154,9 @@ struct RunCommand: ParsableCommand {
         return nil
       }
       if replay, let recorded = loaded.recorded { return prepareReplay(of: recorded) }
-      return PreparedRun(name: loaded.workflow.name) { _ in loaded.workflow }
+      return PreparedRun(name: loaded.workflow.name, path: absolutePath(workflow)) { _ in
+        loaded.workflow
+      }
     } catch {
       complain("\(error)")
       return nil
@@ -118,7 +164,7 @@ struct RunCommand: ParsableCommand {
   }
 
   private func prepareReplay(of recorded: RecordedWorkflow) -> PreparedRun {
-    PreparedRun(name: recorded.name) { runDirectory in
+    PreparedRun(name: recorded.name, path: absolutePath(workflow)) { runDirectory in
       var options = ReplayOptions(
         sourceDirectory: "\(runDirectory)/replay/sources",
         finalDirectory: "\(runDirectory)/replay/finals")

@@ -83,7 +83,7 @@ example() { # NAME: a fresh copy of Examples/NAME as ./example
 }
 
 up_hosts() { # COUNT: emulated hosts that share $work, or the test is skipped
-    export TESTBED_NAME="t${VINE_TEST_MARK%%-*}"
+    export TESTBED_NAME="t${RUN_TEST_MARK%%-*}"
     local why
     if ! why=$("$tests/TestBed/hosts" check 2>&1); then skip "$why"; fi
     "$tests/TestBed/hosts" down
@@ -103,7 +103,7 @@ wait_for() { # SECONDS CONDITION...
 
 # The processes of this test; some may be gone when the caller looks at them.
 own_processes() {
-    grep -slFz "VINE_TEST_MARK=$VINE_TEST_MARK" /proc/[0-9]*/environ | cut -d/ -f3 || true
+    grep -slFz "RUN_TEST_MARK=$RUN_TEST_MARK" /proc/[0-9]*/environ | cut -d/ -f3 || true
 }
 
 # processes TEXT: how many processes of this test have TEXT in their command line.

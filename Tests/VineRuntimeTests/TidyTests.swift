@@ -33,11 +33,12 @@ struct TidyTests {
     }
   }
 
-  @Test func theCoreImportsOnlyCollections() {
+  @Test func theCoreImportsOnlyCollectionsAndChecksums() {
     let imports = lines(below: "VineCore").filter { $0.line.contains(#/^(\w+ )?import /#) }
     #expect(!imports.isEmpty)
     for (place, line) in imports {
-      #expect(line.hasSuffix("HeapModule") || line.hasSuffix("DequeModule"), "\(place)")
+      let modules = ["HeapModule", "DequeModule", "CChecksum"]
+      #expect(modules.contains { line.hasSuffix(" \($0)") }, "\(place)")
     }
   }
 

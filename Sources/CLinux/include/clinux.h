@@ -1,4 +1,4 @@
-// Linux calls that glibc wraps badly for us or that must run between vfork and exec. Every call
+// Linux calls that glibc wraps badly for us or that must run between clone and exec. Every call
 // returns a result >= 0, or -errno.
 #ifndef CLINUX_H
 #define CLINUX_H
@@ -11,29 +11,37 @@
 #include <sys/random.h>
 #include <sys/types.h>
 
+enum { CLINUX_STACK_SIZE = 16384 };
+
 struct clinux_spawn {
-  const char *program;         // with a slash, or a name searched in `path`
-  const char *path;            // the PATH of the new process; NULL: the system's default
-  char *const *argv;           // NULL-ended
+  const char *const *programs; // paths to try in turn, NULL-ended
+  char **argv;                 // a free place, then the arguments, NULL-ended
   char *const *envp;           // NULL-ended
   int directory;               // descriptor of the working directory
   int input, output, error;    // become descriptors 0, 1, 2
-  const uint64_t *cpus;        // operating system indices as bits; NULL: not bound
-  size_t cpu_words;
+  const uint64_t *cpus;        // operating system indices as bits
+  size_t cpu_words;            // 0: not bound
   mode_t umask;
+  void *stack;                 // CLINUX_STACK_SIZE bytes
+  pid_t parent;                // set by clinux_spawn, as is what follows
+  int is_bound;                // whether it starts on `cpus`
+  int failure;                 // once the process was reaped: why the program did not start, or 0
 };  // every other descriptor is closed: MPI's sockets are not the task's
 
-// Starts a process in a group of its own that dies with this thread. Does not copy page tables
-// (CLONE_VM | CLONE_VFORK), so its cost does not grow with the caller's heap. Returns the process
-// id, or -errno of the first step that failed, execve(2) included; then no process is left.
-// Calls must not overlap: one thread per process spawns.
-int clinux_spawn(const struct clinux_spawn *request);
+// Starts a process in a group of its own that dies with this thread, and returns its id, or -errno.
+// Does not copy page tables (CLONE_VM), so that its cost does not grow with the caller's heap, and
+// does not wait for execve(2) either: until the process was reaped, it may use the request and all
+// that it points to. The descriptors may be closed at once.
+int clinux_spawn(struct clinux_spawn *request);
 
-// Starts the watcher of this process and returns the descriptor that it listens to: four NUL-ended
-// texts (the beginning of the environment variable that marks this rank's processes, the run's
-// directory, the rank's sandboxes, its output file), and a '!' when all is in order. When the
-// descriptor closes without the '!', the watcher kills the processes and removes the files. It is a
-// fork: to be called before MPI and any thread.
+// Starts the watcher of this process and returns the descriptor that it listens to: NUL-ended
+// texts. The first four without a sign say what is this rank's: the beginning of the environment
+// variable that marks its processes, the run's directory, the rank's sandboxes, its output file.
+// "!" says that all is in order. When the descriptor closes without it, the watcher kills the
+// processes and removes the files. "@PROCESS START GRACE" names a launcher that will not end by
+// itself once this process has ended: after GRACE milliseconds it gets SIGTERM, five seconds later
+// SIGKILL, as long as it is the process that was started at START. The watcher is a fork: to be
+// called before MPI and any thread.
 int clinux_start_watcher(void);
 
 // This process inherits the orphans of its descendants (prctl(2), PR_SET_CHILD_SUBREAPER).
@@ -59,6 +67,11 @@ struct clinux_exit {
 // Reaps one child that has ended: 1 and `result`, or 0 when none has.
 int clinux_reap(struct clinux_exit *result);
 
+// A descriptor of a process that becomes readable when it ends (pidfd_open(2), Linux 5.3).
+int clinux_open_process(pid_t process);
+// Signals the process behind such a descriptor, and never another one of its number.
+int clinux_kill_process(int descriptor, int signal);
+
 // Waits up to `nanoseconds` for `descriptor` to become readable.
 int clinux_wait_readable(int descriptor, int64_t nanoseconds);
 
@@ -77,16 +90,12 @@ int clinux_open_parent(int directory, const char *path, int is_made, const char 
 // link. Nothing there is no error.
 int clinux_remove_tree(const char *path);
 
-// CRC-32C (Castagnoli) of `count` bytes, continuing from `crc` (0 at first).
-uint32_t clinux_crc32c(uint32_t crc, const void *bytes, size_t count);
-
 // Whether the directory behind `descriptor` has no entries: 1, 0 or -errno.
 int clinux_is_empty(int descriptor);
 // Magic number of the file system of `path` (statfs(2)).
 int64_t clinux_file_system(const char *path);
 // The processing units this process may run on, as bits; returns the number of words used.
 int clinux_affinity(uint64_t *cpus, size_t words);
-int clinux_set_affinity(const uint64_t *cpus, size_t words);
 
 // Variadic in C, so out of reach for Swift.
 int clinux_open_at(int directory, const char *name, int flags, mode_t mode);

@@ -34,12 +34,18 @@ package struct Manager: ~Copyable {
   var progressCounts: Progress
   var failureLimitReached = false
   var isDraining = false
+  /// The session ends whatever is under way.
+  var isClosing = false
+  /// Ready tasks that would not end in time.
+  var heldBackCount = 0
   /// What later sessions will read was ordered to be committed.
   var hasCommittedForLater = false
   var isRegistrationClosed = false
   var isFinished = false
   var unwrittenOutputCount = 0
   var values: ValueTable
+  /// Values of earlier sessions that count if their inputs come out as they were.
+  var conditionalValues: [TaskID: ConditionalValue] = [:]
   /// Commits that are under way.
   var commits: [FileValue: CommitRow] = [:]
   var commitFailures: [FileID: Int] = [:]
@@ -53,6 +59,8 @@ package struct Manager: ~Copyable {
   /// Something happened that may let an output be published.
   var isSettlingDue = false
   var nextSettling = Instant.zero
+  /// Nothing can be made durable any more.
+  var isJournalLost = false
   /// Records appended so far.
   var recordCount = 0
   var lostWorkers: Set<WorkerID> = []
@@ -118,6 +126,7 @@ package struct Manager: ~Copyable {
   }
 
   package func state(of task: TaskID) -> TaskState { tasks[task.index].state }
+  package func failureCount(of task: TaskID) -> Int { Int(tasks[task.index].failureCount) }
   package func attemptCount(of task: TaskID) -> Int { Int(tasks[task.index].attemptCount) }
   /// What an allocation holds, for the adapter that encodes `startTask`.
   package func grant(of allocation: AllocationID) -> Grant {
@@ -169,12 +178,13 @@ package struct Manager: ~Copyable {
     case .received(let message, let worker):
       receive(message, from: worker, at: now, effects: &effects)
     case .workerLost(let worker): onWorkerLost(worker, at: now, effects: &effects)
+    case .journalFailed: onJournalFailed(effects: &effects)
     case .journalSynced(let record): onJournalSynced(upTo: record, effects: &effects)
     case .published(let file, let error):
       onPublished(file, error: error, at: now, effects: &effects)
-    case .drainRequested:
-      isDraining = true
-      takeBackAll(effects: &effects)
+    case .drainRequested: drain(effects: &effects)
+    case .killRequested: killAll(at: now, effects: &effects)
+    case .closeRequested: isClosing = true
     case .registrationClosed:
       isRegistrationClosed = true
       // What found no room so far may now turn out to fit nowhere.
@@ -280,7 +290,7 @@ package struct Manager: ~Copyable {
     let node = attempts[slot].node
     let isVoid = attempts[slot].isVoid
     leaveAllocation(slot, at: now)
-    if isVoid {
+    if isVoid || (completion.ending == .killed && isDraining) {
       unpinInputs(of: attempt.task, on: node, effects: &effects)
       forgetOutputs(of: attempt, effects: &effects)
       requeue(attempt.task, at: now, effects: &effects)
@@ -309,11 +319,12 @@ package struct Manager: ~Copyable {
     tasks[task.index].become(.done)
     isSettlingDue = true
     progressCounts.doneCount += 1
-    append(.done(attempt, worker: worker, node: node, completion), effects: &effects)
+    let record = JournalRecord.done(attempt, worker: worker, node: node, completion)
     if hasLosses && mayHaveEarlierValue(task) {
-      replaceValue(by: attempt, on: node, at: now, effects: &effects)
+      replaceValue(by: attempt, record, on: node, at: now, effects: &effects)
     } else {
       values.accepted[task.index] = attempt.number
+      append(record, effects: &effects)
     }
     commitOutputs(of: task, effects: &effects)
     unpinInputs(of: task, on: node, effects: &effects)
@@ -382,6 +393,7 @@ package struct Manager: ~Copyable {
     isSettlingDue = true
     append(.failed(attempt, ending), effects: &effects)
     effects.append(.report(.taskFailed(attempt, ending)))
+    keepInputs(of: attempt.task, effects: &effects)
     releaseConsumption(of: attempt.task, effects: &effects)
     cancelDependents(of: attempt.task, effects: &effects)
     let limit = workflow.policy.failuresMax ?? .max
@@ -401,6 +413,7 @@ package struct Manager: ~Copyable {
       for successor in successors where tasks[successor.index].state == .waiting {
         tasks[successor.index].become(.cancelled)
         progressCounts.cancelledCount += 1
+        keepInputs(of: successor, effects: &effects)
         releaseConsumption(of: successor, effects: &effects)
         stack.append(successor)
       }
@@ -416,7 +429,7 @@ package struct Manager: ~Copyable {
     cancelDependents(of: task, effects: &effects)
   }
 
-  private mutating func satisfySuccessors(of task: TaskID, at now: Instant) {
+  mutating func satisfySuccessors(of task: TaskID, at now: Instant) {
     for output in workflow.outputs(of: task) where workflow.files[output.file].producer == task {
       let isLate =
         workflow.files[output.file].isPublished && usesCommit(task)
@@ -484,7 +497,13 @@ package struct Manager: ~Copyable {
   // MARK: The end
 
   mutating func finishIfDone(at now: Instant, effects: inout [ManagerEffect]) {
-    guard !isFinished, attempts.liveCount == 0, transfers.count == 0 else { return }
+    guard !isFinished else { return }
+    if isClosing {
+      finish(effects: &effects)
+      return
+    }
+    guard attempts.liveCount == 0, transfers.count == 0 else { return }
+    if heldBackCount > 0 && isRegistrationClosed { isDraining = true }
     let settled =
       progressCounts.doneCount + progressCounts.failedCount + progressCounts.cancelledCount
     var left = tasks.count - settled
@@ -505,7 +524,14 @@ package struct Manager: ~Copyable {
       settle(at: now, effects: &effects)
       guard commits.isEmpty, publishingCount == 0 else { return }
     }
+    finish(effects: &effects)
+  }
+
+  private mutating func finish(effects: inout [ManagerEffect]) {
     isFinished = true
+    let settled =
+      progressCounts.doneCount + progressCounts.failedCount + progressCounts.cancelledCount
+    let left = tasks.count - settled
     var outcome = Outcome(
       doneCount: progressCounts.doneCount, failedCount: progressCounts.failedCount,
       cancelledCount: progressCounts.cancelledCount, leftCount: left,

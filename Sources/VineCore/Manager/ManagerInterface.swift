@@ -8,10 +8,17 @@ package enum ManagerEvent: Equatable, Sendable {
   case workerLost(WorkerID)
   /// All records up to this one are durable; they are counted from 1 as they were appended.
   case journalSynced(upTo: Int)
+  /// Nothing can be made durable any more: nothing is published, and the run ends with what runs.
+  case journalFailed
   /// The rename of a committed output ended; `error` is 0 or an errno.
   case published(FileID, error: Int32)
-  /// Start nothing more, let what runs end (SIGUSR1, RUN/stop, walltime).
+  /// Start nothing more, let what runs end, save what later sessions will read (SIGUSR1, RUN/stop,
+  /// walltime).
   case drainRequested
+  /// What still runs has no time left: kill it, at nobody's charge.
+  case killRequested
+  /// No time is left for anything: the session ends as it stands.
+  case closeRequested
   /// No further worker will register.
   case registrationClosed
 }
@@ -20,6 +27,9 @@ package enum ManagerEvent: Equatable, Sendable {
 package enum ManagerEffect: Equatable, Sendable {
   case send(ManagerMessage, to: WorkerID)
   case append(JournalRecord)
+  /// The records until `endGroup` are durable together or not at all.
+  case beginGroup
+  case endGroup
   /// Somebody waits until all that was appended is durable.
   case sync
   /// Rename the committed output to its path.
@@ -46,6 +56,8 @@ package enum Report: Equatable, Sendable {
 /// A durable fact.
 package enum JournalRecord: Equatable, Sendable {
   case done(AttemptID, worker: WorkerID, node: NodeID, Completion)
+  /// The value of an earlier session counts, though something upstream was made again.
+  case reused(AttemptID)
   case hashed(FileValue, byteCount: Int64, ContentHash)
   /// The value lies on the shared file system, synced.
   case committed(FileValue, byteCount: Int64)
@@ -67,6 +79,18 @@ package struct Outcome: Equatable, Sendable {
   /// The first task that made two values of which one was seen outside; `.none`: none did.
   package var contradiction = TaskID.none
 
+  package init(
+    doneCount: Int, failedCount: Int, cancelledCount: Int, leftCount: Int,
+    unwrittenOutputCount: Int, contradiction: TaskID = .none
+  ) {
+    self.doneCount = doneCount
+    self.failedCount = failedCount
+    self.cancelledCount = cancelledCount
+    self.leftCount = leftCount
+    self.unwrittenOutputCount = unwrittenOutputCount
+    self.contradiction = contradiction
+  }
+
   /// The exit status of workflow.md's table: 0 all done, 1 something failed, 3 resume, 8 a task
   /// contradicts itself.
   package var exitStatus: Int32 {
@@ -82,6 +106,8 @@ package struct ManagerOptions: Sendable {
   package var ignoresData = false
   /// Short tasks are sent ahead of the cores they will run on.
   package var usesLanes = true
+  /// No task is started that would not end by then; nil: there is time.
+  package var endsAt: Instant?
   /// Stands for a task without an estimate where the order wants one, in microseconds.
   package var defaultEstimateMicroseconds: Int64 = 1_000_000
   package init() {}
@@ -91,6 +117,8 @@ package struct ManagerOptions: Sendable {
 package struct Progress: Equatable, Sendable {
   package var taskCount = 0
   package var doneCount = 0
+  /// Of those done, the ones that earlier sessions did.
+  package var reusedCount = 0
   package var failedCount = 0
   package var cancelledCount = 0
   /// Staging or sent.

@@ -27,7 +27,16 @@ extension Manager {
   private mutating func placeReadyTasks(at now: Instant, effects: inout [ManagerEffect]) {
     while mayStart, let request = firstPlaceableRequest() {
       guard let key = topKey(of: request) else { continue }
-      if let node = chooseNode(for: key.task) {
+      if conditionalValues[key.task] != nil,
+        takeConditionalValue(of: key.task, at: now, effects: &effects)
+      {
+        continue
+      }
+      if isTooLong(key.task, at: now) {
+        // It stays ready for the next session.
+        ready[request].removeMin()
+        heldBackCount += 1
+      } else if let node = chooseNode(for: key.task) {
         ready[request].removeMin()
         start(key.task, on: node, at: now, effects: &effects)
       } else if isRegistrationClosed && !nodes.couldFitSomewhere(workflow.requests[request]) {
@@ -50,6 +59,14 @@ extension Manager {
       }
     }
     return best
+  }
+
+  /// Whether a task, as far as its kind is known, would still run when the session must end.
+  private func isTooLong(_ task: TaskID, at now: Instant) -> Bool {
+    guard let end = options.endsAt else { return false }
+    let known = workflow.tasks[task].estimateMicroseconds * 1_000
+    let expected = meanDurations[durationClass(of: task)] ?? max(known, 0)
+    return now.adding(nanoseconds: expected) > end
   }
 
   /// The first ready task of a request. A task that came to wait again after a loss left its key.
@@ -166,7 +183,8 @@ extension Manager {
         .startTask(
           row.attempt, allocation: row.allocation,
           timeoutMilliseconds: workflow.tasks[row.attempt.task].timeoutMilliseconds,
-          hashesFirst: values.accepted[row.attempt.task.index] != 0),
+          hashesFirst: values.accepted[row.attempt.task.index] != 0
+            || feedsConditionalValue(row.attempt.task)),
         to: allocations[row.allocation.rawValue].worker))
   }
 

@@ -215,6 +215,17 @@ extension Manager {
     }
   }
 
+  /// What was to be published stays under its temporary name for a later session.
+  mutating func onJournalFailed(effects: inout [ManagerEffect]) {
+    isJournalLost = true
+    isDraining = true
+    hasCommittedForLater = true
+    publishingCount -= publishIntents.count
+    publishIntents.removeAll()
+    waitingToPublish = []
+    takeBackAll(effects: &effects)
+  }
+
   // MARK: The barrier
 
   /// When the barrier wants to be looked at though nothing happened.
@@ -228,7 +239,7 @@ extension Manager {
   /// often than every turn.
   mutating func settle(at now: Instant, effects: inout [ManagerEffect]) {
     // Of values that contradict each other nobody knows which to show.
-    if waitingToPublish.isEmpty || contradiction != .none { return }
+    if waitingToPublish.isEmpty || contradiction != .none || isJournalLost { return }
     let isOverdue =
       firstWaitingSince.map { now.since($0) >= Limits.publishWaitNanoseconds } ?? false
     guard isSettlingDue || isOverdue, now >= nextSettling || attempts.liveCount == 0 else { return }
@@ -379,6 +390,59 @@ extension Manager {
   }
 
   // MARK: Ends of sessions
+
+  /// A task that came to nothing is tried again by the next session, which should not have to make
+  /// its inputs again.
+  mutating func keepInputs(of task: TaskID, effects: inout [ManagerEffect]) {
+    guard usesCommit(task), !isJournalLost else { return }
+    for input in workflow.inputs(of: task) {
+      let producer = workflow.files[input.file].producer
+      guard producer != .none, tasks[producer.index].state == .done, usesCommit(producer),
+        isWorthKeeping(input.file)
+      else { continue }
+      orderCommit(of: input.file, effects: &effects)
+    }
+  }
+
+  /// Whether writing a value to the shared file system, at an assumed 100 MB/s, is quicker than
+  /// making it again.
+  private func isWorthKeeping(_ file: FileID) -> Bool {
+    let byteCount = byteCount(of: file)
+    if byteCount <= Limits.keptByteCountMax { return true }
+    let nanoseconds = meanDurations[durationClass(of: workflow.files[file].producer)] ?? 0
+    return nanoseconds >= byteCount * 10
+  }
+
+  /// Nothing more is started; what later sessions will read is saved while there is time.
+  mutating func drain(effects: inout [ManagerEffect]) {
+    if isDraining { return }
+    isDraining = true
+    isSettlingDue = true
+    takeBackAll(effects: &effects)
+    commitForLater(effects: &effects)
+  }
+
+  /// Ends what runs. A killed attempt is requeued: it was not its fault.
+  mutating func killAll(at now: Instant, effects: inout [ManagerEffect]) {
+    var slots: [UInt32] = []
+    for row in allocations.rows where !row.isFree {
+      var slot = row.head
+      while slot != .max {
+        slots.append(slot)
+        slot = attempts[slot].next
+      }
+    }
+    for slot in slots {
+      let attempt = attempts[slot].attempt
+      if tasks[attempt.task.index].state == .staging {
+        withdraw(slot, at: now, effects: &effects)
+        requeue(attempt.task, at: now, effects: &effects)
+      } else {
+        let worker = allocations[attempts[slot].allocation.rawValue].worker
+        effects.append(.send(.killTask(attempt), to: worker))
+      }
+    }
+  }
 
   /// Tasks are left and the session ends: saves what they will read, the dearest bytes first.
   mutating func commitForLater(effects: inout [ManagerEffect]) {

@@ -4,7 +4,7 @@
 // A chunk is up to `chunkByteCount` bytes of the file and their CRC-32C. How many there are follows
 // from the size, which both sides know; an empty file needs none.
 
-internal import CLinux
+internal import CChecksum
 internal import CMPI
 internal import Glibc
 internal import VineCore
@@ -36,7 +36,10 @@ final class BulkTransfer {
     var nextChunk = 0
     var inFlight: [Chunk] = []
     var error: Int32 = 0
+    /// MPI has given this stream up: its requests are left alone, and their buffers given away.
+    var isBroken = false
 
+    var hasEnded: Bool { isBroken || (inFlight.isEmpty && nextChunk == chunkCount) }
     var chunkCount: Int {
       Int((byteCount + Int64(chunkByteCount) - 1) / Int64(chunkByteCount))
     }
@@ -50,6 +53,8 @@ final class BulkTransfer {
   private var incoming: [Stream] = []
   private var spareBuffers: [UnsafeMutableRawPointer] = []
   private var tagCount: Int32 = 0
+  /// Peers that MPI gave errors for since they were last taken.
+  private var failures: [Int] = []
   private(set) var sentByteCount: Int64 = 0
   private(set) var receivedByteCount: Int64 = 0
 
@@ -105,9 +110,7 @@ final class BulkTransfer {
     var index = 0
     while index < outgoing.count {
       progress(&outgoing[index], isIncoming: false)
-      if outgoing[index].inFlight.isEmpty
-        && outgoing[index].nextChunk == outgoing[index].chunkCount
-      {
+      if outgoing[index].hasEnded {
         close(outgoing[index].descriptor)
         outgoing.remove(at: index)
       } else {
@@ -118,7 +121,7 @@ final class BulkTransfer {
     while index < incoming.count {
       progress(&incoming[index], isIncoming: true)
       let stream = incoming[index]
-      if stream.inFlight.isEmpty && stream.nextChunk == stream.chunkCount {
+      if stream.hasEnded {
         let closed = close(stream.descriptor) == 0 ? 0 : errno
         let error = stream.error != 0 ? stream.error : closed
         ended.append(ReceivedFile(transfer: stream.transfer, error: error))
@@ -131,16 +134,14 @@ final class BulkTransfer {
   }
 
   private func progress(_ stream: inout Stream, isIncoming: Bool) {
-    while var chunk = stream.inFlight.first {
+    while !stream.isBroken, var chunk = stream.inFlight.first {
       var flag: Int32 = 0
       var source: Int32 = 0
       var count: Int32 = 0
       let code = cmpi_test(&chunk.request, &flag, &source, &count)
-      if code != cmpi_success() {
-        stream.error = EIO
-      } else if flag == 0 {
-        return
-      } else if isIncoming {
+      if code != cmpi_success() { return giveUp(&stream) }
+      if flag == 0 { return }
+      if isIncoming {
         store(chunk, count: Int(count), of: &stream)
       } else {
         sentByteCount += Int64(chunk.byteCount)
@@ -151,13 +152,37 @@ final class BulkTransfer {
     }
   }
 
+  /// After an error of MPI's nothing of the stream is waited for.
+  private func giveUp(_ stream: inout Stream) {
+    stream.isBroken = true
+    failures.append(Int(stream.rank))
+    stream.error = ECONNRESET
+    stream.inFlight = []
+  }
+
+  /// The peers that MPI gave errors for since the last call.
+  func takeFailures() -> [Int] {
+    if failures.isEmpty { return [] }
+    defer { failures = [] }
+    return Array(Set(failures)).sorted()
+  }
+
+  /// Drops all transfers to and from a lost peer; returns those that were to come in.
+  func forget(_ rank: Int) -> [TransferID] {
+    for stream in outgoing + incoming where stream.rank == Int32(rank) { close(stream.descriptor) }
+    let lost = incoming.filter { $0.rank == Int32(rank) }.map(\.transfer)
+    outgoing.removeAll { $0.rank == Int32(rank) }
+    incoming.removeAll { $0.rank == Int32(rank) }
+    return lost
+  }
+
   private func store(_ chunk: Chunk, count: Int, of stream: inout Stream) {
     guard count == chunk.byteCount + 4 else {
       stream.error = stream.error == 0 ? EIO : stream.error
       return
     }
     let expected = chunk.buffer.loadUnaligned(fromByteOffset: chunk.byteCount, as: UInt32.self)
-    if clinux_crc32c(0, chunk.buffer, chunk.byteCount) != UInt32(littleEndian: expected) {
+    if cchecksum_crc32c(0, chunk.buffer, chunk.byteCount) != UInt32(littleEndian: expected) {
       stream.error = stream.error == 0 ? EBADMSG : stream.error
       return
     }
@@ -182,30 +207,36 @@ final class BulkTransfer {
   }
 
   private func postReceives(_ stream: inout Stream) {
-    while stream.inFlight.count < Self.windowCount && stream.nextChunk < stream.chunkCount {
+    while !stream.isBroken && stream.inFlight.count < Self.windowCount
+      && stream.nextChunk < stream.chunkCount
+    {
       let size = stream.chunkSize(stream.nextChunk)
       var chunk = Chunk(
         request: cmpi_request_null(), buffer: buffer(), index: stream.nextChunk, byteCount: size)
-      _ = cmpi_irecv(
+      let code = cmpi_irecv(
         chunk.buffer, Int32(size + 4), stream.rank, stream.tag, mpi.bulk, &chunk.request)
+      if code != cmpi_success() { return giveUp(&stream) }
       stream.nextChunk += 1
       stream.inFlight.append(chunk)
     }
   }
 
   private func postSends(_ stream: inout Stream) {
-    while stream.inFlight.count < Self.windowCount && stream.nextChunk < stream.chunkCount {
+    while !stream.isBroken && stream.inFlight.count < Self.windowCount
+      && stream.nextChunk < stream.chunkCount
+    {
       let size = stream.chunkSize(stream.nextChunk)
       var chunk = Chunk(
         request: cmpi_request_null(), buffer: buffer(), index: stream.nextChunk, byteCount: size)
       read(chunk, of: &stream)
-      var crc = clinux_crc32c(0, chunk.buffer, size)
+      var crc = cchecksum_crc32c(0, chunk.buffer, size)
       // A file that could not be read travels with a sum that cannot be right: the receiver has
       // posted its buffers and must get its chunks, and must not believe them.
       if stream.error != 0 { crc = ~crc }
       chunk.buffer.storeBytes(of: crc.littleEndian, toByteOffset: size, as: UInt32.self)
-      _ = cmpi_isend(
+      let code = cmpi_isend(
         chunk.buffer, Int32(size + 4), stream.rank, stream.tag, mpi.bulk, &chunk.request)
+      if code != cmpi_success() { return giveUp(&stream) }
       stream.nextChunk += 1
       stream.inFlight.append(chunk)
     }

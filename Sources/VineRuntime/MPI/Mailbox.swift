@@ -7,6 +7,7 @@
 
 internal import CMPI
 internal import Glibc
+package import VineCore
 
 /// Who sends or gets a message. Rank 0 may host both roles.
 package enum Role: Sendable {
@@ -28,6 +29,8 @@ package final class Mailbox {
   static let packetByteCount = 16384
   /// Packets under way to one rank before more is held back; the rest waits in `Outbox.bytes`.
   private static let packetsInFlightMax = 8
+  /// Errors of receives without a message between them, after which MPI itself must be broken.
+  private static let receiveErrorsMax = 1000
 
   private struct Address: Hashable {
     let rank: Int
@@ -49,6 +52,7 @@ package final class Mailbox {
   private struct ReceiveRow {
     var request: cmpi_request
     let buffer: UnsafeMutableRawPointer
+    var isPosted = false
   }
 
   /// The receives of one tag.
@@ -71,6 +75,12 @@ package final class Mailbox {
   private var spareBuffers: [UnsafeMutableRawPointer] = []
   private var rings: [Ring] = []
   private var pollCount = 0
+  /// Peers that nothing is sent to any more.
+  private var lost: Set<Int> = []
+  /// Peers that MPI could not reach and nobody was told of.
+  private var failures: [Int] = []
+  /// Errors of receives since the last message.
+  private var receiveErrorCount = 0
   /// Processes on this node to wake when a message went to them, by rank.
   package var doorbells: [Int: Int32] = [:]
 
@@ -94,7 +104,8 @@ package final class Mailbox {
       var row = ReceiveRow(
         request: cmpi_request_null(),
         buffer: .allocate(byteCount: Self.packetByteCount, alignment: 16))
-      try post(&row, tag: tag)
+      let code = post(&row, tag: tag)
+      if code != cmpi_success() { throw RuntimeError("receive", detail: mpiErrorText(code)) }
       ring.rows.append(row)
     }
     rings.append(ring)
@@ -109,6 +120,7 @@ package final class Mailbox {
       neighbour?.neighbourFrames.append(frame)
       return
     }
+    if lost.contains(rank) { return }
     let address = Address(rank: rank, role: target)
     var box = outboxes.removeValue(forKey: address) ?? Outbox()
     withUnsafeBytes(of: UInt32(frame.count).littleEndian) { box.bytes.append(contentsOf: $0) }
@@ -121,16 +133,17 @@ package final class Mailbox {
   }
 
   /// Hands queued bytes to MPI as far as packets are free.
-  package func flush() throws(RuntimeError) {
+  package func flush() {
     if listed.isEmpty && sends.isEmpty { return }
-    try collectSends()
+    collectSends()
     let addresses = listed
     listed = []
-    for address in addresses { try flush(to: address) }
+    for address in addresses { flush(to: address) }
   }
 
-  private func flush(to address: Address) throws(RuntimeError) {
-    guard let mpi, var box = outboxes.removeValue(forKey: address) else { return }
+  private func flush(to address: Address) {
+    guard let mpi, !lost.contains(address.rank), var box = outboxes.removeValue(forKey: address)
+    else { return }
     var offset = 0
     while offset < box.bytes.count && box.inFlightCount < Self.packetsInFlightMax {
       let count = min(Self.packetByteCount, box.bytes.count - offset)
@@ -143,13 +156,14 @@ package final class Mailbox {
       let code = cmpi_isend(
         buffer, Int32(count), Int32(address.rank), tag(from: role, to: address.role), mpi.control,
         &row.request)
-      if code != cmpi_success() {
-        throw RuntimeError("send to rank", "\(address.rank)", detail: mpiErrorText(code))
-      }
+      if code != cmpi_success() { return fail(address.rank) }
       offset += count
-      if try !finishSend(&row) {
+      switch finishSend(&row) {
+      case .done: break
+      case .pending:
         box.inFlightCount += 1
         sends.append(row)
+      case .failed: return fail(address.rank)
       }
     }
     if offset > 0, let process = doorbells[address.rank] { kill(process, SIGURG) }
@@ -163,35 +177,81 @@ package final class Mailbox {
     outboxes[address] = box
   }
 
-  private func finishSend(_ row: inout SendRow) throws(RuntimeError) -> Bool {
+  private enum SendState { case done, pending, failed }
+
+  private func finishSend(_ row: inout SendRow) -> SendState {
     var flag: Int32 = 0
     var source: Int32 = 0
     var count: Int32 = 0
     let code = cmpi_test(&row.request, &flag, &source, &count)
-    if code != cmpi_success() {
-      throw RuntimeError("send to rank", "\(row.address.rank)", detail: mpiErrorText(code))
-    }
+    if code != cmpi_success() { return .failed }
     if flag != 0 { spareBuffers.append(row.buffer) }
-    return flag != 0
+    return flag != 0 ? .done : .pending
   }
 
-  private func collectSends() throws(RuntimeError) {
+  private func collectSends() {
     var index = 0
+    var failed: [Int] = []
     while index < sends.count {
-      if try finishSend(&sends[index]) {
+      switch finishSend(&sends[index]) {
+      case .pending: index += 1
+      case .failed:
+        failed.append(sends[index].address.rank)
+        index += 1
+      case .done:
         outboxes[sends[index].address]?.inFlightCount -= 1
         sends.swapAt(index, sends.count - 1)
         sends.removeLast()
-      } else {
-        index += 1
       }
     }
+    for rank in failed { fail(rank) }
+  }
+
+  // MARK: Lost peers
+
+  private func fail(_ rank: Int) {
+    if !lost.contains(rank) { failures.append(rank) }
+    forget(rank)
+  }
+
+  /// The peers that MPI gave an error for since the last call; they are forgotten already.
+  package func takeFailures() -> [Int] {
+    if failures.isEmpty { return [] }
+    defer { failures = [] }
+    return failures
+  }
+
+  /// Sends nothing more to a peer. What is under way to it may stay so for ever: its requests are
+  /// never waited for, and their buffers, which MPI may still read, are given away for good.
+  package func forget(_ rank: Int) {
+    lost.insert(rank)
+    for address in outboxes.keys.filter({ $0.rank == rank }) { outboxes[address] = nil }
+    listed.removeAll { $0.rank == rank }
+    sends.removeAll { $0.address.rank == rank }
+    // What has come from it stays: its stream must still be cut into frames rightly, if only to be
+    // dropped.
+  }
+
+  /// A frame to a peer that was forgotten, in case it is alive after all. Nothing waits for it, and
+  /// it may be lost: the buffer is given away.
+  package func sendWithoutHope(_ writer: consuming WireWriter, to rank: Int, _ target: Role) {
+    guard let mpi, rank != mpi.rank else { return }
+    let frame = writer.bytes
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: frame.count + 4, alignment: 16)
+    buffer.storeBytes(of: UInt32(frame.count).littleEndian, as: UInt32.self)
+    UnsafeMutableRawBufferPointer(rebasing: buffer[4...]).copyBytes(from: frame)
+    var request = cmpi_request_null()
+    _ = cmpi_isend(
+      buffer.baseAddress, Int32(buffer.count), Int32(rank), tag(from: role, to: target),
+      mpi.control, &request)
   }
 
   /// Takes all receives back. Nothing can be received any more.
   package func close() {
     for index in rings.indices {
-      for row in rings[index].rows.indices { cmpi_withdraw(&rings[index].rows[row].request) }
+      for row in rings[index].rows.indices where rings[index].rows[row].isPosted {
+        cmpi_withdraw(&rings[index].rows[row].request)
+      }
     }
     rings = []
   }
@@ -225,19 +285,49 @@ package final class Mailbox {
     var count = 0
     // Bounded, so that a flood of messages does not keep the loop from its other duties.
     for _ in 0..<ring.rows.count {
+      if !ring.rows[ring.next].isPosted {
+        let code = post(&ring.rows[ring.next], tag: ring.tag)
+        if code != cmpi_success() {
+          try onReceiveError(code)
+          break
+        }
+        // Posted now, it is the last in order.
+        ring.next = ring.next + 1 == ring.rows.count ? 0 : ring.next + 1
+        continue
+      }
       var flag: Int32 = 0
       var source: Int32 = 0
       var byteCount: Int32 = 0
       let code = cmpi_test(&ring.rows[ring.next].request, &flag, &source, &byteCount)
-      if code != cmpi_success() { throw RuntimeError("receive", detail: mpiErrorText(code)) }
-      if flag == 0 { break }
-      let packet = UnsafeRawBufferPointer(
-        start: ring.rows[ring.next].buffer, count: Int(byteCount))
-      count += unpack(packet, from: Int(source), &ring.partial, deliver)
-      try post(&ring.rows[ring.next], tag: ring.tag)
+      if code == cmpi_success() {
+        if flag == 0 { break }
+        receiveErrorCount = 0
+        let packet = UnsafeRawBufferPointer(
+          start: ring.rows[ring.next].buffer, count: Int(byteCount))
+        count += unpack(packet, from: Int(source), &ring.partial, deliver)
+      } else {
+        try onReceiveError(code)
+        if cmpi_is_still_posted(code) != 0 { break }
+      }
+      // A failed receive is posted again behind the others: it, too, must be completed in order.
+      ring.rows[ring.next].isPosted = false
+      _ = post(&ring.rows[ring.next], tag: ring.tag)
       ring.next = ring.next + 1 == ring.rows.count ? 0 : ring.next + 1
     }
     return count
+  }
+
+  /// An error of a receive from anybody: some peer is lost, and an MPI with fault tolerance says
+  /// which. Others get a bounded number of further tries, since one bad peer must not end the run.
+  private func onReceiveError(_ code: Int32) throws(RuntimeError) {
+    receiveErrorCount += 1
+    if receiveErrorCount > Self.receiveErrorsMax {
+      throw RuntimeError("receive", detail: mpiErrorText(code))
+    }
+    guard let mpi else { return }
+    var ranks = [Int32](repeating: 0, count: mpi.size)
+    let count = cmpi_acknowledge_lost(mpi.control, &ranks, Int32(ranks.count))
+    for rank in ranks.prefix(Int(count)) { fail(Int(rank)) }
   }
 
   private func unpack(
@@ -276,10 +366,11 @@ package final class Mailbox {
     return (count, position)
   }
 
-  private func post(_ row: inout ReceiveRow, tag: Int32) throws(RuntimeError) {
-    guard let mpi else { return }
+  private func post(_ row: inout ReceiveRow, tag: Int32) -> Int32 {
+    guard let mpi else { return cmpi_success() }
     let code = cmpi_irecv(
       row.buffer, Int32(Self.packetByteCount), -1, tag, mpi.control, &row.request)
-    if code != cmpi_success() { throw RuntimeError("receive", detail: mpiErrorText(code)) }
+    row.isPosted = code == cmpi_success()
+    return code
   }
 }

@@ -6,8 +6,8 @@ internal import Glibc
 internal import VineCore
 
 package final class ManagerLoop {
-  private let mpi: MPIEnvironment?
-  private let mailbox: Mailbox
+  let mpi: MPIEnvironment?
+  let mailbox: Mailbox
   private let poll: EventPoll
   private let options: RunOptions
   private let run: RunDirectory
@@ -17,30 +17,42 @@ package final class ManagerLoop {
   private let token: String
   private let environment: [String]
   private let queue: BlockingQueue<Published?>
-  private var core: Manager
-  private var directory = WorkerDirectory()
-  private let workerCount: Int
-  private var events: [ManagerEvent] = []
-  private var recordCount = 0
-  private var isSyncWanted = false
+  var core: Manager
+  var directory = WorkerDirectory()
+  let workerCount: Int
+  var events: [ManagerEvent] = []
   private var effects: [ManagerEffect] = []
   private var sentAt: [TaskID: Instant] = [:]
   private var notes: [TaskID: AttemptNote] = [:]
   private var failures: [String] = []
   private var failedCount = 0
   private var triedAgainCount = 0
+  var unwritten: [String] = []
+  var outcome: Outcome?
+  var totals = WorkerTotals()
+  var outputOffset: Int64 = 0
+  var hasOrderedLeaving = false
   private var repeatedCount = 0
-  private var unwritten: [String] = []
-  private var outcome: Outcome?
-  private var totals = WorkerTotals()
-  private var outputOffset: Int64 = 0
-  private var goodbyeCount = 0
-  private var hasOrderedLeaving = false
   private var nextStopCheck: Int64 = 0
-  private var nextHeartbeat: Int64 = 0
-  private var progress: ProgressLine
+  let times: HeartbeatTimes
+  var nextHeartbeat: Int64 = 0
+  var liveness: Liveness
+  var groups: SiblingGroups
+  let processes: ProcessWatch
+  var isRegistrationClosed = false
+  /// Workers that have said goodbye and wait for the last word.
+  var departing: [WorkerID] = []
+  /// Until when the last words may be on their way.
+  var partingDeadline: Int64?
+  var finalStatus: Int32 = 1
+  /// Ended before its time, whatever the figures say.
+  var isInterrupted = false
+  var progress: ProgressLine
   /// The exit status, once everything is over.
-  package private(set) var exitStatus: Int32?
+  package var exitStatus: Int32?
+  /// Whether some rank was lost, so that MPI_Finalize must not be called.
+  var hasLosses: Bool { directory.hasLosses }
+  var ownRank: Int { mpi?.rank ?? 0 }
 
   /// A renamed output.
   struct Published: Sendable {
@@ -50,7 +62,7 @@ package final class ManagerLoop {
 
   /// Opens the run's files and waits for `workerCount` workers.
   init(
-    _ workflow: consuming Workflow, run: RunDirectory, options: RunOptions,
+    _ workflow: consuming Workflow, session: Session, options: RunOptions,
     environment: [String], mpi: MPIEnvironment?,
     mailbox: Mailbox, poll: EventPoll, workerCount: Int
   ) throws(RuntimeError) {
@@ -59,22 +71,38 @@ package final class ManagerLoop {
     self.poll = poll
     self.options = options
     self.workerCount = workerCount
-    let name = workflow.name
-    self.run = run
-    recorder = try RunRecorder(run, workflowName: name, options: options)
+    run = session.run
+    recorder = try RunRecorder(session, options: options)
+    poll.add(recorder.descriptor, token: PollToken.managerHelpers)
     queue = try BlockingQueue(threadCount: 2)
     poll.add(queue.descriptor, token: PollToken.managerHelpers)
     token = try unpredictableName()
     self.environment = environment
     progress = ProgressLine(isLive: options.hasLiveProgress, isQuiet: options.isQuiet)
-    core = Manager(workflow)
-    if !options.isQuiet { tell("vine-mpi: run directory \(run.path)") }
+    closing = Closing(endTime: options.endTime)
+    var managerOptions = ManagerOptions()
+    let origin = clock.origin
+    managerOptions.endsAt = closing.tasksEndBy.map { Instant(nanoseconds: $0 - origin) }
+    core = Manager(workflow, options: managerOptions)
+    times = HeartbeatTimes(nodeTimeout: options.nodeTimeoutNanoseconds)
+    liveness = Liveness(times, at: startedAt)
+    for rank in 1..<max(mpi?.size ?? 1, 1) { liveness.add(rank) }
+    groups = SiblingGroups(
+      manager: SiblingGroups.Key(bootID: bootID(), processNamespace: processNamespace()))
+    processes = ProcessWatch(poll: poll)
+    var info = stat()
+    if stat(run.outputPack, &info) == 0 { outputOffset = Int64(info.st_size) }
+    if session.isContinued {
+      core.restore(session.continuation.restored, effects: &effects)
+    }
+    tellBeginning(session)
   }
 
   /// Nanoseconds until something is due.
   package func nanosecondsToDeadline() -> Int64? {
     var due = max(nextStopCheck - monotonicNanoseconds(), 0)
     if let deadline = core.nextDeadline { due = min(due, max(deadline.since(clock.now), 0)) }
+    if let journal = recorder.nanosecondsToDeadline() { due = min(due, journal) }
     return due
   }
 
@@ -83,51 +111,78 @@ package final class ManagerLoop {
   /// One round: gather, decide, record, act. Returns whether anything happened.
   package func turn() throws(RuntimeError) -> Bool {
     let count = try gather()
+    giveUpIfDeserted()
     decide()
     try act()
     try recorder.flush()
-    if isSyncWanted {
-      isSyncWanted = false
-      events.append(.journalSynced(upTo: recordCount))
-    }
-    try mailbox.flush()
-    return count > 0 || !events.isEmpty
+    moveEnding(at: monotonicNanoseconds())
+    mailbox.flush()
+    return count > 0
   }
 
   private func gather() throws(RuntimeError) -> Int {
     var wireFailure: Int?
     var count = try mailbox.poll { rank, frame in
       do throws(WireError) {
-        try receive(frame, from: WorkerID(index: rank))
+        try hear(frame, from: WorkerID(index: rank))
       } catch { wireFailure = rank }
     }
-    if let rank = wireFailure { refuseBuild(of: rank) }
+    if let rank = wireFailure { onWireFailure(of: rank) }
+    let now = monotonicNanoseconds()
+    lookAfterWorkers(at: now, heardNobody: count == 0)
     for published in queue.drain() {
       guard let published else { continue }
       events.append(.published(published.file, error: published.error))
       count += 1
     }
-    let now = monotonicNanoseconds()
+    count += try hearJournal()
     if now >= nextStopCheck {
       nextStopCheck = now + 1_000_000_000
       if access(run.stopFile, F_OK) == 0 { drain(because: "\(run.stopFile) exists") }
-      beat(at: now)
+      watchTime(at: now)
       if !hasOrderedLeaving { progress.show(core.progress, at: clock.now) }
     }
     return count
   }
 
-  /// Tells every worker that the manager is there.
-  private func beat(at now: Int64) {
-    guard now >= nextHeartbeat else { return }
-    nextHeartbeat = now + Limits.heartbeatNanoseconds
-    for worker in directory.workers {
-      mailbox.send(WireWriter(.heartbeat), to: worker.index, .worker)
+  /// What became durable, or that nothing can any more.
+  private func hearJournal() throws(RuntimeError) -> Int {
+    let news = recorder.takeEvents()
+    if recorder.isSuperseded {
+      throw RuntimeError(
+        "go on with", run.path, detail: "another vine-mpi has taken the run over", exitStatus: 4)
+    }
+    if let failure = recorder.failure, !hasToldJournalFailure {
+      hasToldJournalFailure = true
+      progress.interrupt()
+      complain(
+        "vine-mpi: \(failure)\nvine-mpi: nothing more is started or published; what is durable "
+          + "already stays. Free space there or see to the file system, then run again.")
+    }
+    events.append(contentsOf: news)
+    return news.count
+  }
+
+  private var hasToldJournalFailure = false
+  var closing: Closing
+
+  private func tellBeginning(_ session: Session) {
+    for notice in session.notices { complain("vine-mpi: \(notice)") }
+    if options.isQuiet { return }
+    let count = core.progress.reusedCount
+    if !session.isContinued {
+      tell("vine-mpi: run directory \(run.path)")
+    } else {
+      tell(
+        "vine-mpi: going on with \(run.path): \(count) of \(core.workflow.tasks.count) tasks are "
+          + "done (--fresh starts anew)")
     }
   }
 
   private func decide() {
     let now = clock.now
+    // Without a node the core would call every task one that fits nowhere.
+    if isInterrupted { events.removeAll() }
     for event in events { core.handle(event, at: now, effects: &effects) }
     events.removeAll(keepingCapacity: true)
     if core.nodeCount > 0 && !hasOrderedLeaving { core.schedule(at: now, effects: &effects) }
@@ -138,15 +193,16 @@ package final class ManagerLoop {
       switch effect {
       case .send(let message, let worker): send(message, to: worker)
       case .append(let record):
-        recordCount += 1
         let node: String =
           if case .done(_, _, let node, _) = record {
             directory.nodeNames[node.index]
           } else {
             ""
           }
-        recorder.record(record, in: core.workflow, nodeName: node)
-      case .sync: isSyncWanted = true
+        recorder.record(record, of: core, nodeName: node)
+      case .beginGroup: recorder.beginGroup()
+      case .endGroup: recorder.endGroup()
+      case .sync: recorder.requestSync()
       case .publish(let value): publish(value)
       case .discard(let value): discard(value)
       case .report(let report): show(report)
@@ -159,6 +215,15 @@ package final class ManagerLoop {
   }
 
   // MARK: Messages in
+
+  /// The one place where the lost are told from the living.
+  private func hear(
+    _ frame: UnsafeRawBufferPointer, from worker: WorkerID
+  ) throws(WireError) {
+    guard !directory.isLost(worker) else { return answerLost(worker) }
+    liveness.heard(worker.index)
+    try receive(frame, from: worker)
+  }
 
   private func receive(
     _ frame: UnsafeRawBufferPointer, from worker: WorkerID
@@ -184,9 +249,9 @@ package final class ManagerLoop {
         worker, sent: sent, there: there, received: monotonicNanoseconds())
       if pings < 8 { ping(worker) }
     case .leaving: onLeaving(worker, try reader.takeTotals())
-    case .goodbye:
-      goodbyeCount += 1
-      if goodbyeCount == workerCount { finishOrComplain() }
+    case .goodbye: onGoodbye(of: worker)
+    case .alive: break
+    case .siblingLost: onSiblingLost(try reader.takeSiblingLoss(), from: worker)
     default: throw WireError()
     }
   }
@@ -211,9 +276,10 @@ package final class ManagerLoop {
     }
     if !isSameBoot { ping(worker) }
     welcome(worker, isReachable: isReachable)
+    lookAfter(worker, registration)
     // A rank that was slow to start may find everything done.
     if hasOrderedLeaving { mailbox.send(WireWriter(.leave), to: worker.index, .worker) }
-    if directory.workers.count == workerCount { events.append(.registrationClosed) }
+    closeRegistrationIfComplete()
   }
 
   private func ping(_ worker: WorkerID) {
@@ -228,7 +294,7 @@ package final class ManagerLoop {
       submitDirectory: absolutePath("."), environment: environment, umask: currentUmask(),
       wantsHashes: options.digestsPath != nil, managerProcessID: isReachable ? getpid() : 0,
       outputPath: run.outputPack, nodeCount: UInt32(core.nodeCount),
-      rankCount: UInt32(workerCount))
+      rankCount: UInt32(workerCount), nodeTimeoutNanoseconds: times.nodeTimeout)
     mailbox.send(WireWriter(welcome), to: worker.index, .worker)
   }
 
@@ -396,77 +462,58 @@ package final class ManagerLoop {
 
   private var failedNodes: [TaskID: String] = [:]
 
+  func interruptProgress() { progress.interrupt() }
+
   // MARK: Ending
-
-  /// Starts nothing more and lets what runs end.
-  package func drain(because reason: String) {
-    if isDraining { return }
-    isDraining = true
-    progress.interrupt()
-    complain("vine-mpi: \(reason): no further task is started; running ones may end")
-    events.append(.drainRequested)
-  }
-
-  private var isDraining = false
 
   /// The run is refused: nothing more happens.
   private func refuse(_ text: String) {
     complain("vine-mpi: \(text)")
-    try? run.write(OutcomeFile(status: 2, epoch: 1, text: statusText(2)))
+    try? run.write(OutcomeFile(status: 2, epoch: Int(recorder.epoch), text: statusText(2)))
     exitStatus = 2
   }
 
-  private func refuseBuild(of rank: Int) {
+  func refuseBuild(of rank: Int) {
     refuse(
       "rank \(rank) sends messages of another build of vine-mpi: install the same on all nodes")
   }
 
-  private func orderLeaving() {
-    hasOrderedLeaving = true
-    progress.finish()
-    for worker in directory.workers { mailbox.send(WireWriter(.leave), to: worker.index, .worker) }
-  }
-
-  private func onLeaving(_ worker: WorkerID, _ sums: WorkerTotals) {
-    totals.sharedReadByteCount += sums.sharedReadByteCount
-    totals.sharedReadCount += sums.sharedReadCount
-    totals.sharedWrittenByteCount += sums.sharedWrittenByteCount
-    totals.receivedByteCount += sums.receivedByteCount
-    var frame = WireWriter(.placeOutput)
-    frame.put(outputOffset)
-    outputOffset += sums.outputByteCount
-    mailbox.send(frame, to: worker.index, .worker)
-  }
-
-  private func finishOrComplain() {
-    do throws(RuntimeError) { try finish() } catch {
+  /// Writes what remains of a run, and returns its exit status.
+  func finishOrComplain() -> Int32 {
+    do throws(RuntimeError) { return try finish() } catch {
       complain("vine-mpi: \(error)")
-      exitStatus = max(outcome?.exitStatus ?? 1, 1)
+      return max(outcome?.exitStatus ?? 1, 1)
     }
   }
 
-  private func finish() throws(RuntimeError) {
-    guard let outcome else { return }
-    let status = outcome.exitStatus
-    try recorder.close(status: status)
+  private func finish() throws(RuntimeError) -> Int32 {
+    guard let outcome else { return 1 }
+    var status = isInterrupted ? 3 : outcome.exitStatus
+    let reason: SessionClose.Reason =
+      status == 3 ? (closing.isByTime ? .walltime : .drained) : status == 0 ? .ended : .error
+    try recorder.close(
+      SessionClose(
+        reason: reason, status: status, doneCount: UInt64(outcome.doneCount),
+        failedCount: UInt64(outcome.failedCount)))
+    if recorder.failure != nil && status != 2 { status = 7 }
     try recorder.writeDigests(of: core.workflow)
-    let summary = summary(of: outcome)
+    let summary = summary(of: outcome, status: status)
     try run.write(summary)
-    try run.write(OutcomeFile(status: status, epoch: 1, text: statusText(status)))
+    try run.write(OutcomeFile(status: status, epoch: Int(recorder.epoch), text: statusText(status)))
     if !options.isQuiet {
       tell(
         closingText(
           summary, runDirectory: run.path, failures: failures, failedCount: failedCount))
     }
-    exitStatus = status
+    return status
   }
 
-  private func summary(of outcome: Outcome) -> SummaryFile {
+  private func summary(of outcome: Outcome, status: Int32) -> SummaryFile {
     let first = recorder.firstStart ?? .zero
     let makespan = max(Double(recorder.lastEnd.since(first)) / 1e9, 0)
     let cores = max(core.coreCount, 1)
     var summary = SummaryFile(
-      name: core.workflow.name, status: outcome.exitStatus, version: BuildIdentity.text,
+      name: core.workflow.name, status: status, version: BuildIdentity.text,
       mpi: mpi == nil ? "none" : mpiLibraryVersion(), nodes: core.nodeCount,
       ranks: mpi?.size ?? 1, cores: core.coreCount, makespanSeconds: makespan,
       wallSeconds: Double(monotonicNanoseconds() - startedAt) / 1e9,
@@ -475,20 +522,28 @@ package final class ManagerLoop {
       taskCPUSeconds: Double(recorder.cpuMicroseconds) / 1e6)
     summary.tasks = SummaryFile.Tasks(
       total: core.workflow.tasks.count, done: outcome.doneCount, failed: outcome.failedCount,
-      cancelled: outcome.cancelledCount, left: outcome.leftCount, triedAgain: triedAgainCount)
+      cancelled: outcome.cancelledCount, left: outcome.leftCount, triedAgain: triedAgainCount,
+      reused: core.progress.reusedCount)
     summary.bytes.sharedFileSystemToNode = totals.sharedReadByteCount
     summary.bytes.nodeToNode = totals.receivedByteCount
     summary.bytes.nodeToSharedFileSystem = totals.sharedWrittenByteCount
     summary.sharedFileSystemReads = totals.sharedReadCount
     summary.unwrittenOutputs = unwritten
+    summary.lostRanks = directory.lostRanks
     return summary
   }
 
   /// No time is left: say what is known and go.
   package func abandon() {
+    // The launcher's way of saying that all is over.
+    if partingDeadline != nil { return }
     complain("vine-mpi: stopped by a signal; the run is in \(run.path)")
-    try? recorder.close(status: 3)
-    try? run.write(OutcomeFile(status: 3, epoch: 1, text: statusText(3)))
+    try? recorder.close(
+      SessionClose(
+        reason: .signal, status: 3, doneCount: UInt64(core.progress.doneCount),
+        failedCount: UInt64(core.progress.failedCount)), timeoutNanoseconds: 300_000_000)
+    try? run.write(
+      OutcomeFile(status: 3, epoch: Int(recorder.epoch), text: statusText(3)))
   }
 }
 

@@ -1,8 +1,18 @@
 // What a person asked of a run.
 
+internal import VineCore
+
 package struct RunOptions: Sendable {
   /// `--run-dir`; nil: `vine-runs/NAME-TIME`.
   package var runDirectory: String?
+  /// `--fresh`: never go on with an earlier run.
+  package var isFresh = false
+  /// `--salvage`: go on with what can be read of a damaged journal.
+  package var salvages = false
+  /// Seconds after which a silent owner of the run counts as dead; nil: a minute.
+  package var leaseSeconds: Double?
+  /// When the job ends, in seconds since 1970; nil: nobody said.
+  package var endTime: Double?
   /// `--scratch`; empty: each node looks for a place.
   package var scratch = ""
   package var tracePath: String?
@@ -11,5 +21,7 @@ package struct RunOptions: Sendable {
   package var hasLiveProgress = false
   /// Nothing but problems is printed.
   package var isQuiet = false
+  /// `--node-timeout`: a rank that is silent for this long is lost.
+  package var nodeTimeoutNanoseconds = Limits.nodeTimeoutNanoseconds
   package init() {}
 }

@@ -22,6 +22,39 @@ struct WorkerDirectory {
   private(set) var firstCores: [Int] = []
   private(set) var workers: [WorkerID] = []
 
+  /// Ranks that were given up, registered or not, with the number of answers they got since.
+  private var lost: [WorkerID: Int] = [:]
+  /// Ranks that have said goodbye.
+  private var departed: Set<WorkerID> = []
+
+  /// Workers that registered and neither left nor are lost.
+  var live: [WorkerID] { workers.filter { lost[$0] == nil && !departed.contains($0) } }
+  var lostRanks: [Int] { lost.keys.map(\.index).sorted() }
+  var hasLosses: Bool { !lost.isEmpty }
+  func isLost(_ worker: WorkerID) -> Bool { lost[worker] != nil }
+  func hasDeparted(_ worker: WorkerID) -> Bool { departed.contains(worker) }
+  mutating func markLost(_ worker: WorkerID) { lost[worker] = 0 }
+  mutating func markDeparted(_ worker: WorkerID) { departed.insert(worker) }
+
+  /// Whether a lost rank that shows up is told once more to leave: when it is given up, and when
+  /// it is heard of for the first time after that. A word to the lost is never got back.
+  mutating func isAnswerDue(to worker: WorkerID) -> Bool {
+    guard let count = lost[worker], count < 2 else { return false }
+    lost[worker] = count + 1
+    return true
+  }
+
+  /// Whether each of `count` expected workers has registered or is lost.
+  func isComplete(_ count: Int) -> Bool {
+    workers.count + lost.keys.count { rows[$0] == nil } == count
+  }
+
+  /// Whether all of `count` expected workers are lost.
+  func isDeserted(_ count: Int) -> Bool { lost.count == count }
+
+  /// Whether nobody of `count` expected workers is left.
+  func isEmpty(_ count: Int) -> Bool { lost.count + departed.count { lost[$0] == nil } == count }
+
   subscript(worker: WorkerID) -> Row? { rows[worker] }
 
   /// Enters a worker; `place` is told of each worker whose node is known now, the agent first.

@@ -4,7 +4,7 @@ internal import CLinux
 internal import Glibc
 
 /// Must be made before MPI and before any thread is started.
-final class Watcher {
+final class Watcher: Sendable {
   private let descriptor: Int32
 
   init() { descriptor = clinux_start_watcher() }
@@ -12,16 +12,21 @@ final class Watcher {
   /// Says what belongs to this rank: processes whose environment has a variable that begins with
   /// `mark`, its directories, and the node's directory of the run when no other rank lives there.
   func lookAfter(mark: String, directory: String, sandboxes: String, output: String) {
-    guard descriptor >= 0 else { return }
-    let text = [mark, directory, sandboxes, output].map { $0 + "\0" }.joined()
-    _ = Array(text.utf8).withUnsafeBytes { writeAll($0, to: descriptor) }
+    tell([mark, directory, sandboxes, output])
   }
 
   /// All is in order: nothing is to be cleaned up.
-  func dismiss() {
+  func dismiss() { tell(["!"]) }
+
+  /// Once this process has ended, and after a grace, the launcher has to be ended too.
+  func endLauncher(_ launcher: Launcher, graceMilliseconds: Int) {
+    tell(["@\(launcher.processID) \(launcher.startTime) \(graceMilliseconds)"])
+  }
+
+  private func tell(_ texts: [String]) {
     guard descriptor >= 0 else { return }
-    var mark = UInt8(ascii: "!")
-    _ = withUnsafeBytes(of: &mark) { writeAll($0, to: descriptor) }
+    let text = texts.map { $0 + "\0" }.joined()
+    _ = Array(text.utf8).withUnsafeBytes { writeAll($0, to: descriptor) }
   }
 
   deinit { if descriptor >= 0 { close(descriptor) } }

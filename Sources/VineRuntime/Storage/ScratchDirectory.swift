@@ -35,11 +35,12 @@ struct ScratchDirectory {
     return ScratchDirectory(path: path, warning: warning(about: base), lock: lock)
   }
 
-  /// Removes what this rank put here; the last rank of the node removes the directory.
+  /// Removes what this rank put here; the last rank of the node removes the directory. The cache
+  /// goes with the agent when all leave, else with the last rank: those that stay still need it.
   func leave(rank: Int, isAgent: Bool) {
     FileTree.remove(sandboxes(of: rank))
     FileTree.remove(spool(of: rank))
-    if isAgent { FileTree.remove(cache) }
+    if isAgent || flock(lock, LOCK_EX | LOCK_NB) == 0 { FileTree.remove(cache) }
     close(lock)
     // The lock file goes with the directory: only when nothing else is left in it.
     let left = FileTree.entries(of: path).entries

@@ -8,6 +8,7 @@
 
 internal import CLinux
 internal import Glibc
+internal import VineCore
 
 enum TreeArchive {
   private static let entryByteCount: Int64 = 1 + 4 + 4 + 8

@@ -7,16 +7,16 @@ internal import VineCore
 enum FrameKind: UInt8 {
   // Manager to worker.
   case welcome = 1, startTask, takeBack, killTask, fetch, unlink, commit, leave, placeOutput, ping
-  case heartbeat
+  case heartbeat, watch, fence, peerLost, farewell
   // Worker to manager.
   case registration = 32, replicaReady, taskFinished, taskReturned, transferEnded, committed
-  case note, hashed, leaving, goodbye, pong, replicaDamaged
+  case note, hashed, leaving, goodbye, pong, replicaDamaged, alive, siblingLost
   // Worker to worker.
   case readRequest = 64, readGranted, readRefused
 }
 
 /// Version of the frames; raised when one changes.
-let frameVersion: UInt32 = 2
+let frameVersion: UInt32 = 3
 
 /// What a worker says of itself, once.
 struct Registration: Equatable {
@@ -50,6 +50,8 @@ struct Welcome: Equatable {
   /// For a task list's variables.
   var nodeCount: UInt32
   var rankCount: UInt32
+  /// A rank that is silent for this long is lost (`--node-timeout`).
+  var nodeTimeoutNanoseconds: Int64
 }
 
 /// How an input gets into the sandbox, or an output out of it.
@@ -227,6 +229,7 @@ extension WireWriter {
     put(welcome.outputPath)
     put(welcome.nodeCount)
     put(welcome.rankCount)
+    put(welcome.nodeTimeoutNanoseconds)
   }
 
   init(_ order: AttemptOrder) {
@@ -421,7 +424,7 @@ extension WireReader {
       token: try takeText(), runName: try takeText(), scratch: try takeText(),
       submitDirectory: try takeText(), environment: try takeTexts(), umask: try take(),
       wantsHashes: try takeBool(), managerProcessID: try take(), outputPath: try takeText(),
-      nodeCount: try take(), rankCount: try take())
+      nodeCount: try take(), rankCount: try take(), nodeTimeoutNanoseconds: try take())
   }
 
   mutating func takeAttemptOrder() throws(WireError) -> AttemptOrder {

@@ -50,6 +50,7 @@ final class Agent {
   private let bulk: BulkTransfer?
   private let queue: BlockingQueue<HelperResult>
   private var incoming: [TransferID: Incoming] = [:]
+  private var lostPeers: Set<Int> = []
   private(set) var totals = WorkerTotals()
 
   init(
@@ -137,6 +138,9 @@ final class Agent {
 
   private func receive(_ order: FetchOrder, from rank: Int, part: String) -> WorkerEvent? {
     guard let bulk else { return .transferred(order.transfer, byteCount: 0, error: ENOTCONN) }
+    if lostPeers.contains(rank) {
+      return .transferred(order.transfer, byteCount: 0, error: ECONNRESET)
+    }
     let descriptor = clinux_open_at(
       AT_FDCWD, part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
     if descriptor < 0 {
@@ -213,6 +217,16 @@ final class Agent {
     return nil
   }
 
+  /// A peer is lost: what it was sending will never be whole, and it gets nothing more.
+  func forget(_ peer: Int) -> [WorkerEvent] {
+    lostPeers.insert(peer)
+    // First, so that nothing asks MPI for the requests of a lost peer.
+    _ = bulk?.forget(peer)
+    let source = TransferSource.node(agent: WorkerID(index: peer))
+    let transfers = incoming.filter { $0.value.order.source == source }.keys.sorted()
+    return transfers.compactMap { onReadRefused($0, error: ECONNRESET) }
+  }
+
   // MARK: Serving
 
   func onReadRequest(_ request: ReadRequest) {
@@ -233,6 +247,7 @@ final class Agent {
   }
 
   private func serve(_ request: ReadRequest, path: String) {
+    if lostPeers.contains(request.rank) { return }
     let descriptor = clinux_open_at(AT_FDCWD, path, O_RDONLY | O_NOFOLLOW, 0)
     var info = stat()
     guard let bulk, descriptor >= 0, fstat(descriptor, &info) == 0,

@@ -14,10 +14,12 @@ final class ChildProcess {
   let start: Int64
   let output: OutputCapture
   let error: OutputCapture
+  /// What it reads before it executes its program; nobody else's until it was reaped.
+  let space: LaunchSpace
 
   init(
     order: AttemptOrder, sandbox: Sandbox?, processID: Int32, start: Int64, output: OutputCapture,
-    error: OutputCapture
+    error: OutputCapture, space: LaunchSpace
   ) {
     self.order = order
     self.sandbox = sandbox
@@ -25,6 +27,7 @@ final class ChildProcess {
     self.start = start
     self.output = output
     self.error = error
+    self.space = space
   }
 
   /// Signals the whole group, and the main process itself, which may have left its group.
@@ -48,13 +51,14 @@ final class ProcessLauncher {
   private let nullDevice: Int32
   /// The manager's environment, as C strings that live as long as the launcher.
   private var base: [UnsafeMutablePointer<CChar>] = []
-  private var pathPlace: Int?
-  private var temporaryPlace: Int?
+  /// The value of its PATH, or the system's default.
+  private var path: [UInt8] = Array("/usr/local/bin:/usr/bin:/bin".utf8)
   private var hasThreadCount = false
   /// `/proc/self/task/TID/children` (proc(5)); -1 where the kernel has it not.
   private let childrenFile: Int32
-  private var outputCount = 0
   private let spillPath: String
+  private var text = LaunchText()
+  private var spareSpaces: [LaunchSpace] = []
 
   init(_ welcome: Welcome, rank: Int, spillPath: String) {
     markPrefix = "VINE_MARK=\(welcome.token).\(rank)."
@@ -68,14 +72,14 @@ final class ProcessLauncher {
       AT_FDCWD, "/proc/self/task/\(getpid())/children", O_RDONLY, 0)
     for entry in welcome.environment {
       guard let text = strdup(entry) else { continue }
-      if entry.hasPrefix("PATH=") { pathPlace = base.count }
-      if entry.hasPrefix("TMPDIR=") { temporaryPlace = base.count }
+      if entry.hasPrefix("PATH=") { path = Array(entry.utf8.dropFirst(5)) }
       if entry.hasPrefix("OMP_NUM_THREADS=") { hasThreadCount = true }
       base.append(text)
     }
   }
 
-  /// Starts the command of `order`; `watch` registers the read ends of its pipes.
+  /// Starts the command of `order`. Whether its program could be executed is known when the
+  /// process was reaped (`startProblem`).
   func start(_ order: AttemptOrder, in sandbox: Sandbox?) throws(SandboxProblem) -> ChildProcess {
     if sandbox == nil && submitDirectory < 0 {
       throw SandboxProblem(
@@ -86,21 +90,44 @@ final class ProcessLauncher {
     defer { close(outputEnd) }
     let (error, errorEnd) = try makePipe()
     defer { close(errorEnd) }
+    let space = spareSpaces.popLast() ?? LaunchSpace()
+    gatherText(of: order, sandboxPath: sandbox?.path)
+    space.fill(text, base: base)
+    space.bind(to: order.processingUnits)
+    space.request.pointee.directory = sandbox?.descriptor ?? submitDirectory
+    space.request.pointee.input = nullDevice
+    space.request.pointee.output = outputEnd
+    space.request.pointee.error = errorEnd
+    space.request.pointee.umask = umask
     let start = monotonicNanoseconds()
-    let result = spawn(
-      order, directory: sandbox?.descriptor ?? submitDirectory, sandboxPath: sandbox?.path,
-      output: outputEnd, error: errorEnd)
+    let result = clinux_spawn(space.request)
     if result < 0 {
-      throw SandboxProblem(
-        ending: .notStarted(-result), reason: startProblem(order, errno: -result))
+      spareSpaces.append(space)
+      throw problem(order, errno: -result)
     }
     return ChildProcess(
       order: order, sandbox: sandbox, processID: result, start: start, output: output,
-      error: error)
+      error: error, space: space)
   }
 
-  private func startProblem(_ order: AttemptOrder, errno code: Int32) -> String {
-    let program = arguments(of: order).first ?? ""
+  /// To be called with each process that was reaped: why its program could not be executed, if so.
+  func startProblem(of child: ChildProcess) -> SandboxProblem? {
+    let failure = child.space.failure
+    spareSpaces.append(child.space)
+    return failure == 0 ? nil : problem(child.order, errno: failure)
+  }
+
+  private func problem(_ order: AttemptOrder, errno code: Int32) -> SandboxProblem {
+    SandboxProblem(ending: .notStarted(code), reason: reason(order, errno: code))
+  }
+
+  private func reason(_ order: AttemptOrder, errno code: Int32) -> String {
+    let program =
+      switch order.commandKind {
+      case .shell: "/bin/sh"
+      case .bash: "bash"
+      case .argv: String(decoding: order.command.prefix { $0 != 0 }, as: UTF8.self)
+      }
     switch code {
     case ENOENT:
       return program.contains("/")
@@ -115,144 +142,45 @@ final class ProcessLauncher {
   }
 
   private func makePipe() throws(SandboxProblem) -> (OutputCapture, writeEnd: Int32) {
-    var ends: [Int32] = [-1, -1]
-    let error = clinux_pipe(&ends)
+    var ends: (Int32, Int32) = (-1, -1)
+    let error = withUnsafeMutableBytes(of: &ends) {
+      clinux_pipe($0.assumingMemoryBound(to: Int32.self).baseAddress)
+    }
     if error < 0 {
       throw SandboxProblem(
         ending: .sandboxFailed(-error), reason: "cannot make a pipe: \(errorText(-error))")
     }
-    outputCount += 1
-    return (OutputCapture(descriptor: ends[0], spillPath: "\(spillPath)-\(outputCount)"), ends[1])
+    return (OutputCapture(descriptor: ends.0, spillPath: spillPath), ends.1)
   }
 
-  private func arguments(of order: AttemptOrder) -> [String] {
+  private func gatherText(of order: AttemptOrder, sandboxPath: String?) {
+    text.removeAll()
     switch order.commandKind {
-    case .shell: ["/bin/sh", "-c", String(decoding: order.command, as: UTF8.self)]
-    case .bash: ["bash", "-c", String(decoding: order.command, as: UTF8.self)]
+    case .shell: text.addArgument("/bin/sh".utf8)
+    case .bash: text.addArgument("bash".utf8)
     case .argv:
-      order.command.split(separator: 0, omittingEmptySubsequences: false).dropLast()
-        .map { String(decoding: $0, as: UTF8.self) }
-    }
-  }
-
-  private func spawn(
-    _ order: AttemptOrder, directory: Int32, sandboxPath: String?, output: Int32, error: Int32
-  ) -> Int32 {
-    // One buffer of NUL-ended texts: arguments, then variables.
-    var text: [UInt8] = []
-    var argumentOffsets: [Int] = []
-    for argument in arguments(of: order) {
-      argumentOffsets.append(text.count)
-      text.append(contentsOf: argument.utf8)
-      text.append(0)
-    }
-    var variableOffsets: [Int] = []
-    appendVariables(of: order, sandboxPath: sandboxPath, to: &text, &variableOffsets)
-    let firstOwn = variableOffsets.count
-    appendOwnVariables(of: order, to: &text, &variableOffsets)
-    var cpus: [UInt64] = []
-    for unit in order.processingUnits {
-      while cpus.count <= Int(unit) / 64 { cpus.append(0) }
-      cpus[Int(unit) / 64] |= 1 << UInt64(unit % 64)
-    }
-    return text.withUnsafeMutableBytes { bytes in
-      let start = bytes.baseAddress!.assumingMemoryBound(to: CChar.self)
-      var argv: [UnsafeMutablePointer<CChar>?] = argumentOffsets.map { start + $0 }
-      argv.append(nil)
-      var (envp, path) = mergedEnvironment(
-        start, variableOffsets, ownFrom: firstOwn)
-      return cpus.withUnsafeBufferPointer { cpus in
-        argv.withUnsafeMutableBufferPointer { argv in
-          envp.withUnsafeMutableBufferPointer { envp in
-            var request = clinux_spawn()
-            request.program = UnsafePointer(argv[0])
-            request.path = path
-            request.argv = UnsafePointer(argv.baseAddress)
-            request.envp = UnsafePointer(envp.baseAddress)
-            request.directory = directory
-            request.input = nullDevice
-            request.output = output
-            request.error = error
-            request.cpus = cpus.isEmpty ? nil : cpus.baseAddress
-            request.cpu_words = cpus.count
-            request.umask = umask
-            return clinux_spawn(&request)
-          }
-        }
+      for argument in order.command.split(separator: 0, omittingEmptySubsequences: false).dropLast()
+      {
+        text.addArgument(argument)
       }
     }
-  }
-
-  /// The variables that differ from attempt to attempt.
-  private func appendVariables(
-    of order: AttemptOrder, sandboxPath: String?, to text: inout [UInt8], _ offsets: inout [Int]
-  ) {
-    func add(_ variable: String) {
-      offsets.append(text.count)
-      text.append(contentsOf: variable.utf8)
-      text.append(0)
+    if order.commandKind != .argv {
+      text.addArgument("-c".utf8)
+      text.addArgument(order.command)
     }
-    add("VINE_TASK_ID=\(order.taskName)")
-    add("VINE_ATTEMPT=\(order.attempt.number)")
-    add("VINE_RUN=\(runName)")
-    add("VINE_CORES=\(order.coreCount)")
-    add("VINE_CPUSET=\(listText(order.processingUnits))")
-    add("VINE_MEMORY_MB=\(order.memoryMB)")
-    add(mark(of: order.attempt))
-    if let sandboxPath { add("TMPDIR=\(sandboxPath)") }
-    if !hasThreadCount { add("OMP_NUM_THREADS=\(max(order.coreCount, 1))") }
-  }
-
-  /// What the task declares; it wins.
-  private func appendOwnVariables(
-    of order: AttemptOrder, to text: inout [UInt8], _ offsets: inout [Int]
-  ) {
-    var start = 0
-    for index in order.environment.indices where order.environment[index] == 0 {
-      offsets.append(text.count)
-      text.append(contentsOf: order.environment[start...index])
-      start = index + 1
-    }
-  }
-
-  /// The manager's environment with the variables at `offsets` of `text` in place of its own.
-  private func mergedEnvironment(
-    _ text: UnsafeMutablePointer<CChar>, _ offsets: [Int], ownFrom firstOwn: Int
-  ) -> (envp: [UnsafeMutablePointer<CChar>?], path: UnsafePointer<CChar>?) {
-    var entries: [UnsafeMutablePointer<CChar>?] = []
-    entries.reserveCapacity(base.count + offsets.count + 1)
-    entries.append(contentsOf: base)
-    var path = pathPlace
-    // The manager leaves out its own VINE_ variables, so ours replace nothing, but for TMPDIR.
-    for offset in offsets[..<firstOwn] {
-      if let place = temporaryPlace, strncmp(text + offset, "TMPDIR=", 7) == 0 {
-        entries[place] = text + offset
-      } else {
-        entries.append(text + offset)
-      }
-    }
-    for offset in offsets[firstOwn...] {
-      let entry = text + offset
-      let length = nameLength(of: entry)
-      let place = entries.firstIndex { other in
-        other.map { strncmp($0, entry, length + 1) == 0 } ?? false
-      }
-      if let place {
-        entries[place] = entry
-      } else {
-        entries.append(entry)
-      }
-      if length == 4, strncmp(entry, "PATH=", 5) == 0 { path = place ?? entries.count - 1 }
-    }
-    let pathEntry = path.flatMap { entries[$0] }
-    entries.append(nil)
-    return (entries, pathEntry.map { UnsafePointer($0 + 5) })
-  }
-
-  private func nameLength(of entry: UnsafeMutablePointer<CChar>) -> Int {
-    var count = 0
-    while entry[count] != 0 && entry[count] != 61 { count += 1 }
-    return count
+    // The manager leaves out its own VINE_ variables.
+    text.addVariable("VINE_TASK_ID=", order.taskName)
+    text.addVariable("VINE_ATTEMPT=", order.attempt.number)
+    text.addVariable("VINE_RUN=", runName)
+    text.addVariable("VINE_CORES=", order.coreCount)
+    text.addVariable("VINE_CPUSET=", listText(order.processingUnits))
+    text.addVariable("VINE_MEMORY_MB=", order.memoryMB)
+    text.addVariable("", mark(of: order.attempt))
+    if let sandboxPath { text.addVariable("TMPDIR=", sandboxPath) }
+    if !hasThreadCount { text.addVariable("OMP_NUM_THREADS=", max(order.coreCount, 1)) }
+    // What the task declares comes last: it wins.
+    for variable in order.environment.split(separator: 0) { text.addVariable(variable) }
+    text.addPrograms(path: text.value(of: "PATH=") ?? path)
   }
 
   /// By this a stray is known to belong to an attempt.
@@ -302,6 +230,8 @@ final class ProcessLauncher {
           number = number &* 10 &+ Int32(byte &- 48)
         }
       }
+      // The kernel stops only where the next number has no room.
+      if count < text.count - 16 { return ids }
     }
   }
 
@@ -323,6 +253,7 @@ final class ProcessLauncher {
 
 /// `0-3,8` for 0, 1, 2, 3 and 8 (cpuset(7), "List format").
 func listText(_ numbers: [UInt32]) -> String {
+  if numbers.count == 1 { return String(numbers[0]) }
   var parts: [String] = []
   var index = 0
   let sorted = numbers.sorted()

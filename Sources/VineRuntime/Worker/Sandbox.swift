@@ -26,22 +26,28 @@ struct Sandbox {
 private final class Place {
   let parent: Int32
   let name: String
+  private let ownsParent: Bool
 
-  private init(parent: Int32, name: String) {
+  private init(parent: Int32, name: String, ownsParent: Bool) {
     self.parent = parent
     self.name = name
+    self.ownsParent = ownsParent
   }
 
   /// The place of the relative `path` below `directory`, with the directories on its way made if
-  /// `isMade`; else an errno, ELOOP for a symbolic link on the way.
+  /// `isMade`; else an errno, ELOOP for a symbolic link on the way. Not to be kept for longer than
+  /// `directory` is open.
   static func find(
     _ path: String, below directory: Int32, isMade: Bool = false
   ) -> Result<Place, Errno> {
-    path.withCString { text in
+    if !path.utf8.contains(UInt8(ascii: "/")) {
+      return .success(Place(parent: directory, name: path, ownsParent: false))
+    }
+    return path.withCString { text in
       var last: UnsafePointer<CChar>?
       let parent = clinux_open_parent(directory, text, isMade ? 1 : 0, &last)
       guard parent >= 0, let last else { return .failure(Errno(code: -parent)) }
-      return .success(Place(parent: parent, name: String(cString: last)))
+      return .success(Place(parent: parent, name: String(cString: last), ownsParent: true))
     }
   }
 
@@ -52,7 +58,7 @@ private final class Place {
     fstatat(parent, name, &info, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : errno
   }
 
-  deinit { close(parent) }
+  deinit { if ownsParent { close(parent) } }
 }
 
 private struct Errno: Error {
@@ -83,7 +89,9 @@ final class SandboxRoom {
       for input in order.inputs {
         sandbox.signatures.append(try link(input, into: sandbox))
       }
-      for output in order.outputs { _ = try makePlace(of: output.name, in: sandbox) }
+      for output in order.outputs where output.name.utf8.contains(UInt8(ascii: "/")) {
+        _ = try makePlace(of: output.name, in: sandbox)
+      }
     } catch {
       drop(sandbox)
       throw error
@@ -147,11 +155,6 @@ final class SandboxRoom {
     return FileTree.signature(of: info)
   }
 
-  /// The first input that is not as it was, by its place; all such replicas are gone then.
-  func changedInput(in sandbox: Sandbox, of order: AttemptOrder) -> Int? {
-    changedInputs(in: sandbox, of: order).first
-  }
-
   /// The inputs that are not as they were, by their places; their replicas are gone then.
   func changedInputs(in sandbox: Sandbox, of order: AttemptOrder) -> [Int] {
     var changed: [Int] = []
@@ -179,12 +182,17 @@ final class SandboxRoom {
     _ order: AttemptOrder, from sandbox: Sandbox
   ) throws(SandboxProblem) -> [Int64] {
     var sizes: [Int64] = []
-    for (index, output) in order.outputs.enumerated() {
-      sizes.append(try measure(output, UInt32(index), in: sandbox))
-    }
+    var infos: [stat] = []
     for (index, output) in order.outputs.enumerated() {
       let place = try find(output, UInt32(index), in: sandbox)
-      let error = keep(place, as: cacheName(output.value))
+      var info = stat()
+      sizes.append(try measure(output, UInt32(index), at: place, &info))
+      infos.append(info)
+    }
+    for (index, output) in order.outputs.enumerated() {
+      // Found anew: its directory may have been an output, and be in the cache by now.
+      let place = try find(output, UInt32(index), in: sandbox)
+      let error = keep(place, infos[index], as: cacheName(output.value))
       if error != 0 { throw problem(error, "cannot keep output \(output.name)") }
     }
     return sizes
@@ -192,10 +200,7 @@ final class SandboxRoom {
 
   /// Gives an output its name in the cache. A file with another name, be it an input's replica or
   /// a second output, is copied: two replicas must not be one file.
-  private func keep(_ place: Place, as name: String) -> Int32 {
-    var info = stat()
-    var error = place.status(&info)
-    if error != 0 { return error }
+  private func keep(_ place: Place, _ info: stat, as name: String) -> Int32 {
     let isDirectory = info.st_mode & S_IFMT == S_IFDIR
     if isDirectory ? !FileTree.hasSharedFiles(place.path) : info.st_nlink == 1 {
       return move(place.parent, place.name, to: name)
@@ -203,7 +208,7 @@ final class SandboxRoom {
     let part = "\(name)-part"
     let partPath = "\(cachePath)/\(part)"
     FileTree.remove(partPath)
-    error =
+    var error =
       isDirectory
       ? FileTree.copyTree(place.path, to: partPath).error
       : FileTree.copyFile(place.path, to: partPath).error
@@ -244,10 +249,8 @@ final class SandboxRoom {
   }
 
   private func measure(
-    _ output: FileOrder, _ index: UInt32, in sandbox: Sandbox
+    _ output: FileOrder, _ index: UInt32, at place: Place, _ info: inout stat
   ) throws(SandboxProblem) -> Int64 {
-    let place = try find(output, index, in: sandbox)
-    var info = stat()
     if place.status(&info) != 0 { throw missing(output, index) }
     let kind = info.st_mode & S_IFMT
     if output.isDirectory && kind == S_IFDIR {
@@ -276,12 +279,17 @@ final class SandboxRoom {
   /// Empties a sandbox and keeps its directory for the next attempt.
   func recycle(_ sandbox: Sandbox, _ order: AttemptOrder) {
     // The task may have locked the next one out.
-    fchmod(sandbox.descriptor, 0o700)
+    var info = stat()
+    if fstat(sandbox.descriptor, &info) != 0 || info.st_mode & 0o7777 != 0o700 {
+      fchmod(sandbox.descriptor, 0o700)
+    }
     // Names in directories are left to the removal below: a task may have put a link in their way.
-    for input in order.inputs where !input.isDirectory && !input.name.contains("/") {
+    for input in order.inputs
+    where !input.isDirectory && !input.name.utf8.contains(UInt8(ascii: "/")) {
       unlinkat(sandbox.descriptor, input.name, 0)
     }
-    if clinux_is_empty(sandbox.descriptor) == 1 && isInPlace(sandbox) {
+    // Whether it still is where it was is looked at when it is used again.
+    if clinux_is_empty(sandbox.descriptor) == 1 {
       unused.append(
         Sandbox(number: sandbox.number, descriptor: sandbox.descriptor, path: sandbox.path))
     } else {

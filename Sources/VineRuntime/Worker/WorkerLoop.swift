@@ -11,6 +11,7 @@ package final class WorkerLoop {
   private let poll: EventPoll
   private let watcher: Watcher
   private let rank: Int
+  /// Whether it was the node's agent from the start.
   private let isAgent: Bool
   private var core = Worker()
   private var welcome: Welcome?
@@ -26,14 +27,11 @@ package final class WorkerLoop {
   private var commitOrders: [FileValue: CommitOrder] = [:]
   private var children: [Int32: ChildProcess] = [:]
   private var childOfTask: [TaskID: Int32] = [:]
-  /// What a pipe's token stands for.
-  private var pipes: [UInt64: OutputCapture] = [:]
-  private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 4096)
+  private let pipes: PipeWatch
   private var events: [WorkerEvent] = []
   private var effects: [WorkerEffect] = []
   private let clock = SystemClock(origin: 0)
-  private var silenceNanoseconds: Int64 = 0
-  private var lastLook = monotonicNanoseconds()
+  private let siblings: Siblings
   private var isOutputPlaced = false
   private var hasAnnouncedLeaving = false
   private var leavingSince: Int64?
@@ -42,14 +40,16 @@ package final class WorkerLoop {
 
   init(
     mpi: MPIEnvironment?, mailbox: Mailbox, poll: EventPoll, watcher: Watcher, nodeKey: Int,
-    isAgent: Bool
+    workersHere: [Int]
   ) throws(RuntimeError) {
     self.watcher = watcher
     self.mpi = mpi
     self.mailbox = mailbox
     self.poll = poll
-    self.isAgent = isAgent
+    pipes = PipeWatch(poll: poll)
     rank = mpi?.rank ?? 0
+    siblings = Siblings(mailbox: mailbox, poll: poll, rank: rank, workersHere: workersHere)
+    isAgent = siblings.isAgent
     bulk = (mpi?.size ?? 1) > 1 ? mpi.map { BulkTransfer(mpi: $0) } : nil
     queue = try BlockingQueue(threadCount: isAgent ? 4 : 1)
     poll.add(queue.descriptor, token: PollToken.workerHelpers)
@@ -65,7 +65,9 @@ package final class WorkerLoop {
 
   /// Nanoseconds until a deadline of the core, if there is one.
   package func nanosecondsToDeadline() -> Int64? {
-    core.nextDeadline.map { max($0.since(clock.now), 0) }
+    let deadline = core.nextDeadline.map { max($0.since(clock.now), 0) }
+    guard let due = pipes.nextDue else { return deadline }
+    return min(deadline ?? .max, max(due - monotonicNanoseconds(), 0))
   }
 
   // MARK: Turns
@@ -78,6 +80,7 @@ package final class WorkerLoop {
     }
     if wireFailure { throw RuntimeError("understand a message of the manager") }
     count += takeHelperResults()
+    pipes.watchDue(at: monotonicNanoseconds())
     if let agent { events.append(contentsOf: agent.progress()) }
     if let deadline = core.nextDeadline, deadline <= clock.now {
       core.handleDeadlines(at: clock.now, effects: &effects)
@@ -85,8 +88,11 @@ package final class WorkerLoop {
     count += events.count
     runEvents()
     if core.isLeaving { leaveIfIdle() }
-    listenForManager()
-    try mailbox.flush()
+    for peer in bulk?.takeFailures() ?? [] { siblings.suspect(peer) }
+    for peer in siblings.turn(at: monotonicNanoseconds()) {
+      events.append(contentsOf: agent?.forget(peer) ?? [])
+    }
+    mailbox.flush()
     return count > 0
   }
 
@@ -102,17 +108,12 @@ package final class WorkerLoop {
     }
   }
 
-  /// Whether the manager has been silent for so long that this rank must leave by itself.
-  package var hasLostManager: Bool { silenceNanoseconds > Limits.managerSilenceNanoseconds }
-
-  /// Adds up the time in which this rank ran and heard nothing. A second at most counts between
-  /// two looks: while the whole job was stopped, nobody was silent.
-  private func listenForManager() {
-    let now = monotonicNanoseconds()
-    // Before its welcome the manager may still be reading the description.
-    if welcome != nil { silenceNanoseconds += min(now - lastLook, 1_000_000_000) }
-    lastLook = now
-  }
+  /// Whether this rank must leave by itself.
+  package var hasLostManager: Bool { siblings.hasLostManager }
+  /// The manager's last word, with which a rank goes, whether it is ready or not.
+  var farewell: Farewell? { siblings.farewell }
+  /// Whether other nodes' agents ask this rank for files.
+  var servesNode: Bool { siblings.isAgent }
 
   private func takeHelperResults() -> Int {
     let results = queue.drain()
@@ -127,7 +128,8 @@ package final class WorkerLoop {
   private func receive(_ frame: UnsafeRawBufferPointer, from rank: Int) throws(WireError) {
     var reader = WireReader(frame)
     guard let kind = FrameKind(rawValue: try reader.take()) else { throw WireError() }
-    if kind.rawValue < FrameKind.readRequest.rawValue { silenceNanoseconds = 0 }
+    if siblings.isLost(rank) { return }
+    if kind.rawValue < FrameKind.readRequest.rawValue { siblings.heardManager() }
     switch kind {
     case .welcome:
       let welcome = try reader.takeWelcome()
@@ -145,6 +147,7 @@ package final class WorkerLoop {
     case .takeBack: events.append(.received(.takeBack(try reader.takeAttempt())))
     case .killTask: events.append(.received(.killTask(try reader.takeAttempt())))
     case .fetch:
+      siblings.actAsAgent()
       let order = try reader.takeFetchOrder()
       fetchOrders[order.transfer] = order
       events.append(
@@ -158,13 +161,16 @@ package final class WorkerLoop {
       events.append(.received(.commit(order.value)))
     case .leave: events.append(.received(.leave))
     case .heartbeat: break
+    case .watch, .fence, .peerLost, .farewell: try siblings.receive(kind, &reader)
     case .placeOutput: bringOutputHome(at: try reader.take())
     case .ping:
       var pong = WireWriter(.pong)
       pong.put(try reader.take(Int64.self))
       pong.put(monotonicNanoseconds())
       mailbox.send(pong, to: 0, .manager)
-    case .readRequest: try receiveReadRequest(&reader, from: rank)
+    case .readRequest:
+      siblings.actAsAgent()
+      try receiveReadRequest(&reader, from: rank)
     case .readGranted:
       let transfer = TransferID(rawValue: try reader.take())
       if let event = agent?.onReadGranted(transfer, mode: try reader.take()) {
@@ -191,6 +197,7 @@ package final class WorkerLoop {
 
   private func begin(_ welcome: Welcome) throws(RuntimeError) {
     self.welcome = welcome
+    siblings.begin(welcome)
     let scratch = try ScratchDirectory.open(welcome.scratch, token: welcome.token)
     self.scratch = scratch
     room = try SandboxRoom(path: scratch.sandboxes(of: rank), cachePath: scratch.cache)
@@ -254,7 +261,7 @@ package final class WorkerLoop {
         let child = try launcher.start(order, in: sandbox)
         children[child.processID] = child
         childOfTask[attempt.task] = child.processID
-        watch(child)
+        pipes.add(child)
       } catch {
         if let sandbox { room.recycle(sandbox, order) }
         throw error
@@ -266,24 +273,9 @@ package final class WorkerLoop {
     }
   }
 
-  private func watch(_ child: ChildProcess) {
-    for capture in [child.output, child.error] {
-      let token = PollToken.pipe(capture.descriptor)
-      pipes[token] = capture
-      poll.add(capture.descriptor, token: token)
-    }
-  }
-
-  /// A pipe has bytes, or its last writer is gone.
+  /// A pipe has bytes, or its last writer is gone; or another rank's process has ended.
   package func onPipeReady(_ token: UInt64) {
-    guard let capture = pipes[token] else { return }
-    if !capture.drain(with: buffer) { unwatch(capture) }
-  }
-
-  private func unwatch(_ capture: OutputCapture) {
-    if pipes.removeValue(forKey: PollToken.pipe(capture.descriptor)) != nil {
-      poll.remove(capture.descriptor)
-    }
+    if !pipes.onReady(token) { siblings.onReady(token) }
   }
 
   /// Reaps all children that ended.
@@ -298,6 +290,8 @@ package final class WorkerLoop {
       }
       childOfTask[child.order.attempt.task] = nil
       onExit(of: child, exit, end: end)
+      // The next of this lane starts before we look at other lanes.
+      runEvents()
     }
     // The children of a stray come to us when it ends.
     if hasStrayEnded { launcher?.killStrays(besides: children) }
@@ -308,14 +302,19 @@ package final class WorkerLoop {
     // What the main process left behind must not outlive the attempt, nor touch its sandbox.
     child.signalGroup(SIGKILL)
     launcher?.killStrays(besides: children)
-    for capture in [child.output, child.error] {
-      _ = capture.drain(with: buffer, roundsMax: 1024)
-      unwatch(capture)
+    pipes.finish(child)
+    let attempt = child.order.attempt
+    if let problem = launcher?.startProblem(of: child) {
+      if let sandbox = child.sandbox { room?.recycle(sandbox, child.order) }
+      orders[attempt.task] = nil
+      say(problem.reason, of: attempt)
+      events.append(.launchFailed(attempt, problem.ending))
+      return
     }
-    finished[child.order.attempt.task] = child
+    finished[attempt.task] = child
     events.append(
       .exited(
-        child.order.attempt,
+        attempt,
         exit.is_signaled != 0 ? .signaled(exit.status) : .exited(exit.status),
         usage: Completion(
           .succeeded, start: Instant(nanoseconds: child.start), end: Instant(nanoseconds: end),
@@ -409,8 +408,9 @@ package final class WorkerLoop {
     guard isOutputPlaced, !isDone else { return }
     isDone = true
     spool = nil
-    scratch?.leave(rank: rank, isAgent: isAgent)
+    scratch?.leave(rank: rank, isAgent: servesNode)
     watcher.dismiss()
+    siblings.bePatient()
     mailbox.send(WireWriter(.goodbye), to: 0, .manager)
   }
 
@@ -448,7 +448,8 @@ package final class WorkerLoop {
       if launcher?.hasChildren != true { break }
       usleep(2000)
     }
-    scratch?.leave(rank: rank, isAgent: isAgent)
+    // The node's other ranks may go on.
+    scratch?.leave(rank: rank, isAgent: false)
   }
 }
 
@@ -460,4 +461,9 @@ enum PollToken {
   static func pipe(_ descriptor: Int32) -> UInt64 {
     1 << 32 | UInt64(UInt32(bitPattern: descriptor))
   }
+  static func process(_ rank: Int) -> UInt64 {
+    2 << 32 | UInt64(UInt32(truncatingIfNeeded: rank))
+  }
+  /// The rank behind a token of a watched process.
+  static func rank(of token: UInt64) -> Int? { token >> 32 == 2 ? Int(token & 0xFFFF_FFFF) : nil }
 }

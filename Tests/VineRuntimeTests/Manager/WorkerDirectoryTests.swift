@@ -50,4 +50,36 @@ struct WorkerDirectoryTests {
     _ = directory.measure(worker, sent: 2000, there: 9000, received: 4000)
     #expect(directory[worker]?.clockOffset == -4895)
   }
+
+  @Test func theEndWaitsForTheLivingOnly() {
+    var directory = WorkerDirectory()
+    let workers = (1...3).map { WorkerID(index: $0) }
+    for worker in workers.dropLast() {
+      directory.add(
+        worker, registration(key: UInt32(worker.index), cores: 1),
+        addNode: { _ in NodeID(index: worker.index) }, addExecutor: { _, _ in })
+    }
+    #expect(!directory.isComplete(3))
+    // One that is lost before it registered does not come any more.
+    directory.markLost(workers[2])
+    #expect(directory.isComplete(3))
+    #expect(directory.live == [workers[0], workers[1]])
+    directory.markDeparted(workers[0])
+    #expect(!directory.isEmpty(3))
+    directory.markLost(workers[1])
+    #expect(directory.isEmpty(3))
+    #expect(!directory.isDeserted(3))
+    #expect(directory.lostRanks == [2, 3])
+    #expect(directory.live.isEmpty)
+  }
+
+  @Test func theLostAreAnsweredTwice() {
+    var directory = WorkerDirectory()
+    let worker = WorkerID(index: 1)
+    #expect(!directory.isAnswerDue(to: worker))
+    directory.markLost(worker)
+    #expect(directory.isAnswerDue(to: worker))
+    #expect(directory.isAnswerDue(to: worker))
+    #expect(!directory.isAnswerDue(to: worker))
+  }
 }

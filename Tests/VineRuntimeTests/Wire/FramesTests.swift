@@ -44,6 +44,17 @@ struct FramesTests {
     #expect(try read(WireWriter(registration).bytes) { try $0.takeRegistration() } == registration)
   }
 
+  @Test func wordsAboutLossesArriveAsTheyWereSent() throws {
+    let order = SiblingOrder(rank: 7, processID: 1234)
+    #expect(try read(WireWriter(order, kind: .fence).bytes) { try $0.takeSiblingOrder() } == order)
+    for flag in [true, false] {
+      let loss = SiblingLoss(rank: 3, isCertain: flag)
+      #expect(try read(WireWriter(loss).bytes) { try $0.takeSiblingLoss() } == loss)
+      let word = Farewell(status: 3, isWithoutFinalize: flag)
+      #expect(try read(WireWriter(word).bytes) { try $0.takeFarewell() } == word)
+    }
+  }
+
   @Test func everyEndingArrivesAsItWasSent() throws {
     let file = FileID(index: 3)
     let endings: [Ending] = [

@@ -1,6 +1,6 @@
 // CRC-32C, reflected polynomial 0x82F63B78 (RFC 3720, appendix B.4), by the processor's
 // instruction where there is one.
-#include "clinux.h"
+#include "cchecksum.h"
 
 #include <string.h>
 
@@ -49,7 +49,7 @@ static uint32_t by_bits(uint32_t crc, const uint8_t *bytes, size_t count) {
   return crc;
 }
 
-uint32_t clinux_crc32c(uint32_t crc, const void *bytes, size_t count) {
+uint32_t cchecksum_crc32c(uint32_t crc, const void *bytes, size_t count) {
   crc = ~crc;
   crc = has_instruction() ? by_instruction(crc, bytes, count) : by_bits(crc, bytes, count);
   return ~crc;

@@ -1,0 +1,90 @@
+// The end of a session before that of its work: by a signal, by a file, or because the job's time is
+// nearly over. Nothing more is started; what runs may end while there is time; what the next session
+// will read is saved, the dearest first; the journal is closed.
+
+internal import Glibc
+internal import VineCore
+
+/// When a session has to be over, on this process's monotonic clock, in nanoseconds.
+struct Closing {
+  /// Before the job's end nothing more is started for this long.
+  static let aheadNanoseconds: Int64 = 60_000_000_000
+  /// What still runs is killed this long before the end, and what is not saved is given up.
+  static let killNanoseconds: Int64 = 25_000_000_000
+  static let closeNanoseconds: Int64 = 10_000_000_000
+  /// A signal says that the end is near, not when: this long after it, everything is over.
+  static let signalNanoseconds: Int64 = 28_000_000_000
+
+  /// The end of the job; nil: nobody said.
+  private(set) var endsAt: Int64?
+  /// When what runs is killed; nil: it may end.
+  private(set) var killAt: Int64?
+  private(set) var closeAt: Int64?
+  private(set) var isDraining = false
+  /// The batch system wants it, rather than a person.
+  private(set) var isByTime = false
+  var hasKilled = false
+  var hasClosed = false
+
+  /// `endTime` in seconds since 1970.
+  init(endTime: Double?) {
+    guard let endTime else { return }
+    var time = timespec()
+    clock_gettime(CLOCK_REALTIME, &time)
+    let left = endTime - Double(time.tv_sec) - Double(time.tv_nsec) / 1e9
+    endsAt = monotonicNanoseconds() + Int64(max(left, 0) * 1e9)
+  }
+
+  /// A short job keeps less of its time back.
+  private var ahead: Int64 {
+    guard let endsAt else { return Self.aheadNanoseconds }
+    return min(Self.aheadNanoseconds, max(endsAt - startedAt, 0) / 4)
+  }
+
+  private let startedAt = monotonicNanoseconds()
+
+  /// Tasks that would run longer are not begun.
+  var tasksEndBy: Int64? {
+    endsAt.map { $0 - ahead * Self.killNanoseconds / Self.aheadNanoseconds }
+  }
+
+  func isDue(at now: Int64) -> Bool { endsAt.map { now >= $0 - ahead } ?? false }
+
+  /// Begins to close, with a time limit where the batch system asks for it.
+  mutating func begin(at now: Int64, isByTime: Bool) {
+    isDraining = true
+    self.isByTime = isByTime
+    guard isByTime else { return }
+    if let endsAt {
+      killAt = endsAt - ahead * Self.killNanoseconds / Self.aheadNanoseconds
+      closeAt = endsAt - ahead * Self.closeNanoseconds / Self.aheadNanoseconds
+    } else {
+      killAt = now + Self.signalNanoseconds - Self.closeNanoseconds
+      closeAt = now + Self.signalNanoseconds
+    }
+  }
+}
+
+extension ManagerLoop {
+  /// Starts nothing more and lets what runs end; with a time limit if the job is about to end.
+  package func drain(because reason: String, isByTime: Bool = false) {
+    if closing.isDraining { return }
+    closing.begin(at: monotonicNanoseconds(), isByTime: isByTime)
+    interruptProgress()
+    complain("vine-mpi: \(reason): no further task is started; running ones may end")
+    events.append(.drainRequested)
+  }
+
+  /// Looks at the clock, each second.
+  func watchTime(at now: Int64) {
+    if closing.isDue(at: now) { drain(because: "the job's time is nearly over", isByTime: true) }
+    if let killAt = closing.killAt, now >= killAt, !closing.hasKilled {
+      closing.hasKilled = true
+      events.append(.killRequested)
+    }
+    if let closeAt = closing.closeAt, now >= closeAt, !closing.hasClosed {
+      closing.hasClosed = true
+      events.append(.closeRequested)
+    }
+  }
+}
