@@ -131,6 +131,8 @@ package struct FaultPlan: Sendable {
     return true
   }
 
+  /// What of a log outlives a crash.
+  mutating func crash(_ log: inout SimulatedLog) { log.crash(&random) }
   /// How long the manager does not notice a loss, in nanoseconds.
   mutating func noticeDelay() -> Int64 { jitter(noticeNanoseconds) }
   /// How long it takes until a hash is told, in nanoseconds; nil: never.

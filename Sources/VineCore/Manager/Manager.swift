@@ -391,7 +391,11 @@ package struct Manager: ~Copyable {
     tasks[attempt.task.index].become(.failed)
     progressCounts.failedCount += 1
     isSettlingDue = true
-    append(.failed(attempt, ending), effects: &effects)
+    // To the journal a task that could not make its lost value again is still done: what was made
+    // from that value counts, and the next session tries again if it needs it.
+    if values.accepted[attempt.task.index] == 0 {
+      append(.failed(attempt, ending), effects: &effects)
+    }
     effects.append(.report(.taskFailed(attempt, ending)))
     keepInputs(of: attempt.task, effects: &effects)
     releaseConsumption(of: attempt.task, effects: &effects)

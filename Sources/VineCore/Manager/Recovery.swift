@@ -269,8 +269,12 @@ extension Manager {
     let task = attempt.task
     let old = values.accepted[task.index]
     let isSame = old != 0 && isSameValue(attempt)
-    if old != 0 && !isSame && workflow.tasks[task].isDeterministic && isUsed(task) {
-      contradict(task, seenThrough: task, effects: &effects)
+    if old != 0 && !isSame {
+      if workflow.tasks[task].isDeterministic && isUsed(task) {
+        contradict(task, seenThrough: task, effects: &effects)
+      } else if isSeen(task, replacedBy: task, effects: &effects) {
+        effects.append(.report(.invalidated(task, cause: task)))
+      }
     }
     // What was made again as it had been is the value it was: the journal knows it already, and
     // `accepted` goes on naming the attempt that stands there.
@@ -452,20 +456,28 @@ extension Manager {
     }
   }
 
+  /// Whether the world has seen an output of `task` that is going to be replaced. An earlier session
+  /// could not know what this one needs; in this one the barrier should have kept it back.
+  private mutating func isSeen(
+    _ task: TaskID, replacedBy cause: TaskID, effects: inout [ManagerEffect]
+  ) -> Bool {
+    var isSeen = false
+    for output in workflow.outputs(of: task) {
+      let standing = values.durable[output.file.index].standing
+      guard standing == .published || standing == .publishing else { continue }
+      isSeen = true
+      if !values.isFromEarlierSession[output.file.index] {
+        contradict(cause, seenThrough: task, effects: &effects)
+      }
+    }
+    return isSeen
+  }
+
   private mutating func invalidate(
     _ task: TaskID, cause: TaskID, at now: Instant, effects: inout [ManagerEffect]
   ) {
     let accepted = AttemptID(task, values.accepted[task.index])
-    for output in workflow.outputs(of: task) {
-      let standing = values.durable[output.file.index].standing
-      if standing == .published || standing == .publishing {
-        if values.isFromEarlierSession[output.file.index] {
-          effects.append(.report(.invalidated(task, cause: cause)))
-        } else {
-          contradict(cause, seenThrough: task, effects: &effects)
-        }
-      }
-    }
+    _ = isSeen(task, replacedBy: cause, effects: &effects)
     append(.invalidated(accepted, cause: cause), effects: &effects)
     effects.append(.report(.invalidated(task, cause: cause)))
     values.accepted[task.index] = 0
