@@ -247,7 +247,9 @@ struct Checkers {
   /// A commit begins or ends to read a cache.
   mutating func committed(_ value: FileValue, _ origin: Origin?) {
     guard let origin else { return violate("\(value) is committed where it is not") }
-    if origin.session == session && !successes.contains(origin.attempt) { violate("\(value) of a failed try is committed") }
+    if origin.session == session && !successes.contains(origin.attempt) {
+      violate("\(value) of a failed try is committed")
+    }
   }
 
   /// The manager ordered a rename.
@@ -263,8 +265,12 @@ struct Checkers {
   /// An output is at its path.
   mutating func renamed(_ file: FileID, _ origin: Origin) {
     publishCounts[file.index] += 1
-    if !hasLiars, let what = provenance.publish(
-      file, origin, in: session, accepted: accepted) { violate(what) }
+    if !hasLiars,
+      let what = provenance.publish(
+        file, origin, in: session, accepted: accepted)
+    {
+      violate(what)
+    }
   }
 
   /// After all that follows from one event: nothing that counts may differ from what the world saw,
@@ -278,7 +284,9 @@ struct Checkers {
   }
 
   /// Another manager goes on from what the one before left.
-  mutating func startSession(_ number: Int, _ restored: RestoredRun) {
+  mutating func startSession(
+    _ number: Int, _ restored: RestoredRun, sharedFiles: [FileID: Origin]
+  ) {
     session = number
     indexOfNode = []
     models = [:]
@@ -296,7 +304,9 @@ struct Checkers {
     publishCounts = publishOrders
     for copy in restored.durable {
       isDurable[copy.file.index] = true
-      if copy.isPublished { publishCounts[copy.file.index] = 1 }
+      guard copy.isPublished, let origin = sharedFiles[copy.file] else { continue }
+      publishCounts[copy.file.index] = 1
+      provenance.restore(copy.file, origin, of: number - 1)
     }
     publishOrders = publishCounts
     isNotWritten = Array(repeating: false, count: fileCount)

@@ -85,6 +85,9 @@ package struct FaultPlan: Sendable {
     return plan
   }
 
+  /// A task that lies may contradict itself, and after that nobody goes on.
+  package mutating func makeHonest() { liarRate = 0 }
+
   private mutating func drawLosses(_ source: inout PRNG) {
     stableRate = source.pick([0, 0, 300, 900])
     if source.chance(perMille: 30) { liarRate = 300 }

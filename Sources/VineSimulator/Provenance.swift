@@ -73,6 +73,13 @@ struct Provenance {
     return true
   }
 
+  /// What was to be replaced was not: a crash took the decision away.
+  mutating func restore(_ file: FileID, _ origin: Origin, of session: Int) {
+    if published.contains(where: { $0.file == file }) { return }
+    published.append((file, origin, session))
+    _ = pin(file, origin, accepted: nil)
+  }
+
   private mutating func pin(_ file: FileID, _ origin: Origin, accepted: [Origin?]?) -> String? {
     var stack = [origin]
     var seen: Set<Origin> = []

@@ -58,6 +58,7 @@ package func simulateSeed(
 
 /// Crashes at any event, and sessions on other nodes after them.
 private func drawSessions(_ options: inout SimulationOptions, _ random: inout PRNG) {
+  options.faults?.makeHonest()
   let span = random.pick([20, 100, 500, 2_000])
   options.crashAfter = random.chance(perMille: 800) ? random.below(span) : nil
   for _ in 0..<random.within(1...4) {

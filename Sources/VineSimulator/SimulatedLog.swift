@@ -95,7 +95,9 @@ struct LogFold {
       last[task.index] = max(last[task.index], attempt.number)
       inputs[task.index] = row.inputs
     case .failed(let attempt, _):
-      if done[attempt.task.index] != 0 { return "the log has \(attempt.task) fail while it is done" }
+      if done[attempt.task.index] != 0 {
+        return "the log has \(attempt.task) fail while it is done"
+      }
       last[attempt.task.index] = max(last[attempt.task.index], attempt.number)
     case .invalidated(let attempt, _):
       invalidated.insert(attempt)

@@ -38,7 +38,7 @@ extension Simulation {
     options.log?("session \(session)")
     setUp(cluster)
     let restored = restore()
-    checkers?.startSession(session, restored)
+    checkers?.startSession(session, restored, sharedFiles: sharedFiles)
     manager.restore(restored, effects: &managerEffects)
     carryOut(at: .zero)
   }

@@ -308,7 +308,9 @@ extension Simulation {
   private func shared(_ value: FileValue) -> Origin? {
     let producer = workflow.files[value.file].producer
     if producer == .none { return .source(value.file) }
-    if workflow.tasks[producer].usesSandbox { return durableValues[value] ?? publishedCopy(of: value) }
+    if workflow.tasks[producer].usesSandbox {
+      return durableValues[value] ?? publishedCopy(of: value)
+    }
     return sharedFiles[value.file]
   }
 

@@ -292,7 +292,9 @@ package struct Simulation: ~Copyable {
       .published(let value):
       task = workflow.files[value.file].producer
     }
-    let accepted = workflow.outputs(of: task).first.map { manager.acceptedValue(of: $0.file).attempt }
+    let accepted = workflow.outputs(of: task).first.map {
+      manager.acceptedValue(of: $0.file).attempt
+    }
     log.append(record, inputs: inputs, accepted: accepted ?? 0)
     if let row = log.rows.last, let what = fold.apply(row, workflow) { checkers?.violate(what) }
   }

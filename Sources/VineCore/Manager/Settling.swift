@@ -178,6 +178,7 @@ extension Manager {
       return
     }
     values.durable[file.index].standing = .published
+    values.isFromEarlierSession[file.index] = false
     append(
       .published(FileValue(file, attempt: values.durable[file.index].attempt)),
       effects: &effects)
@@ -193,7 +194,8 @@ extension Manager {
   }
 
   mutating func outputNotWritten(
-    _ file: FileID, _ standing: FileStanding = .unwritten, error: Int32, effects: inout [ManagerEffect]
+    _ file: FileID, _ standing: FileStanding = .unwritten, error: Int32,
+    effects: inout [ManagerEffect]
   ) {
     values.durable[file.index].standing = standing
     unwrittenOutputCount += 1
