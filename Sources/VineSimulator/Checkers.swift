@@ -11,6 +11,8 @@ struct Checkers {
   /// The run was asked to start nothing more.
   var isDraining = false
 
+  var provenance = Provenance()
+
   private let workflow: Workflow
   private let ignoresData: Bool
   private var models: [Int: NodeModel] = [:]
@@ -20,10 +22,18 @@ struct Checkers {
   private var runningMemory: [Int: UInt64] = [:]
   private var running: Set<AttemptID> = []
   private var predecessors: [[TaskID]]
-  private var hasSucceeded: [Bool]
-  /// The number of the attempt that succeeded.
-  private var successes: [UInt32]
+  /// Attempts of which all outputs were there.
+  private var successes: Set<AttemptID> = []
+  /// The attempt that counts, by the journal; of a task whose value was lost, the one before.
+  private var accepted: [Origin?]
+  /// Attempts that counted once.
+  private var everAccepted: Set<Origin> = []
   private var isDone: [Bool]
+  private var wasDone: [Bool]
+  /// Times that a task was told to run again, or to stop since what it read does not count.
+  private var repeatCounts: [Int]
+  private var lostWorkerCount = 0
+  private var hasContradiction = false
   private var hasFailed: [Bool]
   private var launchCounts: [Int]
   private var publishOrders: [Int]
@@ -45,11 +55,12 @@ struct Checkers {
         edge = workflow.controlEdges[Int(edge)].next
       }
     }
-    hasSucceeded = Array(repeating: false, count: taskCount)
-    successes = Array(repeating: 0, count: taskCount)
-    isDone = hasSucceeded
-    hasFailed = hasSucceeded
+    accepted = Array(repeating: nil, count: taskCount)
+    isDone = Array(repeating: false, count: taskCount)
+    wasDone = isDone
+    hasFailed = isDone
     launchCounts = Array(repeating: 0, count: taskCount)
+    repeatCounts = launchCounts
     publishOrders = Array(repeating: 0, count: workflow.files.count)
     publishCounts = publishOrders
     isNotWritten = Array(repeating: false, count: workflow.files.count)
@@ -79,7 +90,19 @@ struct Checkers {
       violate("\(attempt) gets other memory")
     }
     if isDraining { drainedSendCount += 1 }
+    let task = attempt.task
+    if isDone[task.index] { violate("\(attempt) is sent after \(task) succeeded") }
+    if hasFailed[task.index] { violate("\(attempt) is sent after \(task) failed") }
+    for predecessor in predecessors[task.index] where !wasDone[predecessor.index] {
+      violate("\(attempt) is sent before \(predecessor) succeeded")
+    }
   }
+
+  /// The manager ordered an end to an attempt whose inputs do not count any more.
+  mutating func killed(_ attempt: AttemptID) { repeatCounts[attempt.task.index] += 1 }
+
+  /// The manager heard that a worker is lost.
+  mutating func declaredLost(_ worker: WorkerID) { lostWorkerCount += 1 }
 
   /// Orders to start that went out although the run drains: only what was staged may do that.
   private(set) var drainedSendCount = 0
@@ -94,11 +117,6 @@ struct Checkers {
     }
     let task = attempt.task
     launchCounts[task.index] += 1
-    if hasSucceeded[task.index] { violate("\(attempt) starts after \(task) succeeded") }
-    if hasFailed[task.index] { violate("\(attempt) starts after \(task) failed") }
-    for predecessor in predecessors[task.index] where !hasSucceeded[predecessor.index] {
-      violate("\(attempt) starts before \(predecessor) succeeded")
-    }
     let cores = runningCores[node] ?? CPUSet()
     if !cores.isDisjoint(with: grant.cpuset) { violate("a core of node \(node) runs two tasks") }
     if (grant.cpuset.cores.last ?? -1) >= model.coreCount { violate("a core that is not there") }
@@ -123,28 +141,85 @@ struct Checkers {
 
   /// All outputs of an attempt are there.
   mutating func succeeded(_ attempt: AttemptID) {
-    if hasSucceeded[attempt.task.index] { violate("\(attempt.task) succeeds twice") }
-    hasSucceeded[attempt.task.index] = true
-    successes[attempt.task.index] = attempt.number
+    if !successes.insert(attempt).inserted { violate("\(attempt) succeeds twice") }
   }
 
   /// The manager wrote down a fact.
-  mutating func recorded(_ record: JournalRecord) {
+  mutating func recorded(_ record: JournalRecord, session: Int) {
     switch record {
     case .done(let attempt, _, _, _):
-      if !hasSucceeded[attempt.task.index] { violate("\(attempt) is recorded, but did not end") }
-      if isDone[attempt.task.index] { violate("\(attempt.task) is recorded twice") }
-      isDone[attempt.task.index] = true
-    case .failed(let attempt, _):
+      let origin = Origin(session: session, attempt: attempt)
+      let task = attempt.task
+      if !successes.contains(attempt) { violate("\(attempt) is recorded, but did not end") }
+      if isDone[task.index] { violate("\(task) is recorded twice") }
+      for read in provenance.reads(of: origin)
+      where read.attempt.task != .none && !everAccepted.contains(read) {
+        violate("\(attempt) is recorded, but read \(read.attempt), which never was")
+      }
+      if !hasLiars, let what = provenance.accept(origin) { violate(what) }
+      isDone[task.index] = true
+      wasDone[task.index] = true
+      accepted[task.index] = origin
+      everAccepted.insert(origin)
+    case .failed(let attempt, let ending):
       if isDone[attempt.task.index] || hasFailed[attempt.task.index] {
         violate("\(attempt.task) fails after its end")
       }
       hasFailed[attempt.task.index] = true
+      checkFailure(attempt, ending)
+    case .invalidated(let attempt, _):
+      isDone[attempt.task.index] = false
+      repeatCounts[attempt.task.index] += 1
     case .published(let value):
       if publishCounts[value.file.index] != 1 {
         violate("\(value) is recorded, but not published")
       }
-    case .reused, .hashed, .committed, .invalidated, .publishIntent: break
+    case .reused, .hashed, .committed, .publishIntent: break
+    }
+  }
+
+  /// A task whose value was lost succeeded, and nothing was written down: it counts as the same.
+  mutating func madeAgain(_ attempt: AttemptID, session: Int) {
+    let origin = Origin(session: session, attempt: attempt)
+    let task = attempt.task
+    if isDone[task.index] { return }
+    isDone[task.index] = true
+    everAccepted.insert(origin)
+    guard let old = accepted[task.index] else {
+      return violate("\(attempt) is not recorded")
+    }
+    if !hasLiars && !ignoresData && provenance.content(of: old) != provenance.content(of: origin) {
+      violate("\(attempt) is taken for the value of \(old.attempt)")
+    }
+  }
+
+  /// Some tasks are drawn to be other than they say.
+  var hasLiars = false
+  /// Transfers, commits or renames are drawn to fail.
+  var hasFileErrors = false
+
+  /// Who fails has a reason.
+  private mutating func checkFailure(_ attempt: AttemptID, _ ending: Ending) {
+    switch ending {
+    case .lost where lostWorkerCount == 0: violate("\(attempt) is lost with nobody")
+    case .inputUnavailable where !hasFileErrors: violate("\(attempt) fails for want of an input")
+    case .killed: violate("\(attempt) fails since it was killed")
+    default: break
+    }
+  }
+
+  /// The manager tells people something.
+  mutating func reported(_ report: Report) {
+    switch report {
+    case .outputNotWritten(let file, _): notWritten(file)
+    case .valueLost(let task):
+      if !isDone[task.index] { violate("\(task) is lost before it is done") }
+      isDone[task.index] = false
+      repeatCounts[task.index] += 1
+    case .contradiction(let task, _):
+      hasContradiction = true
+      if !hasLiars { violate("\(task) is said to contradict itself") }
+    case .taskFailed, .taskTriedAgain, .invalidated: break
     }
   }
 
@@ -155,32 +230,27 @@ struct Checkers {
     if !isThere { violate("\(value) is read from node \(node), which does not have it") }
   }
 
-  /// The attempt whose value of `file` is the right one; 0 for a source.
-  func rightVersion(of file: FileID) -> UInt32 {
-    let producer = workflow.files[file].producer
-    return producer == .none ? 0 : successes[producer.index]
-  }
-
-  /// Whether this is the file as its task's good attempt made it, not a failed one.
-  func isRight(_ value: FileValue) -> Bool { value.attempt == rightVersion(of: value.file) }
-
   /// A commit begins or ends to read a cache.
-  mutating func committed(_ value: FileValue, isThere: Bool) {
-    if !isThere || !isRight(value) { violate("\(value) is committed where it is not") }
+  mutating func committed(_ value: FileValue, _ origin: Origin?) {
+    guard let origin else { return violate("\(value) is committed where it is not") }
+    if !successes.contains(origin.attempt) { violate("\(value) of a failed try is committed") }
   }
 
   /// The manager ordered a rename.
-  mutating func publishOrdered(_ file: FileID) {
+  mutating func publishOrdered(_ file: FileID, _ origin: Origin?) {
     publishOrders[file.index] += 1
     if publishOrders[file.index] > 1 { violate("\(file) is published twice") }
-    if !hasSucceeded[workflow.files[file].producer.index] {
+    guard let origin else { return violate("\(file) is published, but not there") }
+    if !everAccepted.contains(origin) {
       violate("\(file) is published before its task succeeded")
     }
   }
 
   /// A rename ended.
-  mutating func published(_ file: FileID, error: Int32) {
-    if error == 0 { publishCounts[file.index] += 1 }
+  mutating func published(_ file: FileID, _ origin: Origin?, error: Int32) {
+    guard error == 0, let origin else { return }
+    publishCounts[file.index] += 1
+    if !hasLiars, let what = provenance.publish(file, origin, accepted: accepted) { violate(what) }
   }
 
   /// The manager gave an output up.
@@ -192,7 +262,11 @@ struct Checkers {
   // MARK: The end
 
   /// What is wrong with the end of the run; nil when all is as promised.
-  mutating func concluded(_ outcome: Outcome) -> String? {
+  mutating func concluded(_ outcome: Outcome, isGivenUp: (TaskID) -> Bool) -> String? {
+    if outcome.contradiction != .none {
+      if !hasContradiction { violate("\(outcome) without a report") }
+      return violation
+    }
     checkCounts(outcome)
     let mayLeaveOut = isDraining || stopsEarly
     for task in workflow.tasks.ids where !isDone[task.index] && !hasFailed[task.index] {
@@ -209,7 +283,27 @@ struct Checkers {
       }
     }
     if !running.isEmpty { violate("processes are left") }
+    if !hasLiars { checkValues(isGivenUp: isGivenUp) }
     return violation
+  }
+
+  /// What counts was made from what counts, and from what the world saw.
+  private mutating func checkValues(isGivenUp: (TaskID) -> Bool) {
+    for task in workflow.tasks.ids where isDone[task.index] {
+      guard let origin = accepted[task.index] else { continue }
+      for read in provenance.reads(of: origin) where read.attempt.task != .none {
+        let producer = read.attempt.task
+        guard isDone[producer.index], let source = accepted[producer.index] else { continue }
+        if provenance.content(of: source) != provenance.content(of: read) {
+          violate("\(origin.attempt) read \(read.attempt), but \(source.attempt) is what counts")
+        }
+      }
+    }
+    for task in workflow.tasks.ids where !isDone[task.index] && !isGivenUp(task) {
+      guard provenance.seenContent(of: task) != nil, !workflow.tasks[task].isDeterministic
+      else { continue }
+      violate("\(task) is to run again, though the world saw its value")
+    }
   }
 
   private mutating func checkCounts(_ outcome: Outcome) {
@@ -226,7 +320,9 @@ struct Checkers {
       violate("\(outcome) but \(unwrittenCount) outputs were not written")
     }
     for task in workflow.tasks.ids {
-      let limit = Int(workflow.tasks[task].retries) + 1 + Limits.lossRetryMax
+      let limit =
+        Int(workflow.tasks[task].retries) + 1 + Limits.lossRetryMax + repeatCounts[task.index]
+        + lostWorkerCount
       if launchCounts[task.index] > limit { violate("\(task) was tried too often") }
     }
   }

@@ -81,6 +81,8 @@ package struct SimulationOptions: Sendable {
   package var drainsAt: Instant?
   /// More events than this is a run that does not end.
   package var eventCountMax = Int.max
+  /// Gets a line for all that the manager hears and orders.
+  package var log: (@Sendable (String) -> Void)?
 
   package init() {}
 }

@@ -33,7 +33,25 @@ package struct FaultPlan: Sendable {
   var jitterNanoseconds = 0
   /// Outputs take up to this long to move into the cache.
   var settleNanoseconds = 0
+  /// A worker or a node is lost at one event in this many; 0: never.
+  var lossInterval = 0
+  /// Losses still to come.
+  var lossCountMax = 0
+  /// Whether every node may die; else one is spared.
+  var sparesNone = false
+  /// The manager hears of a loss up to this much later.
+  var noticeNanoseconds = 0
+  /// Further values that come out as the first one did.
+  var stableRate = 1_000
+  /// Tasks that are not as deterministic as they are said to be.
+  var liarRate = 0
+  /// Outputs whose hash is told some time after the end.
+  var hashRate = 0
+  var hashNanoseconds = 0
   private var random: PRNG
+
+  /// Whether reads, commits or renames may fail.
+  var hasFileErrors: Bool { transferRate > 0 || commitRate > 0 || publishRate > 0 }
 
   /// A plan without any fault.
   package init(random: PRNG) { self.random = random }
@@ -41,8 +59,10 @@ package struct FaultPlan: Sendable {
   /// A random subset of faults.
   package static func swarm(_ source: inout PRNG) -> FaultPlan {
     var plan = FaultPlan(random: source.split())
+    // Tasks that fail leave little to recover, so in many seeds they do not.
+    let isCalm = source.chance(perMille: 500)
     func rate() -> Int {
-      guard source.chance(perMille: 300) else { return 0 }
+      guard !isCalm, source.chance(perMille: 300) else { return 0 }
       return source.pick([5, 50, 200, 500])
     }
     plan.exitRate = rate()
@@ -61,7 +81,20 @@ package struct FaultPlan: Sendable {
     if source.chance(perMille: 300) {
       plan.settleNanoseconds = source.pick([10_000, 5_000_000])
     }
+    plan.drawLosses(&source)
     return plan
+  }
+
+  private mutating func drawLosses(_ source: inout PRNG) {
+    stableRate = source.pick([0, 0, 300, 900])
+    if source.chance(perMille: 30) { liarRate = 300 }
+    hashRate = source.pick([0, 300, 1_000])
+    hashNanoseconds = source.pick([0, 1_000_000, 10_000_000_000])
+    guard source.chance(perMille: 700) else { return }
+    lossInterval = source.pick([4, 12, 40, 40, 150])
+    lossCountMax = source.within(1...source.pick([2, 8, 20]))
+    sparesNone = source.chance(perMille: 100)
+    noticeNanoseconds = source.pick([0, 10_000, 10_000_000, 30_000_000_000])
   }
 
   /// What becomes of the next attempt.
@@ -90,6 +123,25 @@ package struct FaultPlan: Sendable {
   mutating func delay() -> Int64 { jitter(jitterNanoseconds) }
   /// How long outputs take to move into the cache, in nanoseconds.
   mutating func settleDelay() -> Int64 { jitter(settleNanoseconds) }
+
+  /// Whether something is lost now.
+  mutating func strikes() -> Bool {
+    guard lossInterval > 0, lossCountMax > 0, random.below(lossInterval) == 0 else { return false }
+    lossCountMax -= 1
+    return true
+  }
+
+  /// How long the manager does not notice a loss, in nanoseconds.
+  mutating func noticeDelay() -> Int64 { jitter(noticeNanoseconds) }
+  /// How long it takes until a hash is told, in nanoseconds; nil: never.
+  mutating func hashDelay() -> Int64? { draw(hashRate) ? jitter(hashNanoseconds) : nil }
+  /// A coin.
+  mutating func coin() -> Bool { random.below(2) == 0 }
+  /// What chance adds to the value of an attempt; 0 is what it adds most often.
+  mutating func drift(isDeterministic: Bool) -> UInt64 {
+    let mayDrift = isDeterministic ? draw(liarRate) : !draw(stableRate)
+    return mayDrift ? random.next() | 1 : 0
+  }
 
   private mutating func jitter(_ limit: Int) -> Int64 {
     limit == 0 ? 0 : Int64(random.below(limit))

@@ -24,8 +24,10 @@ package struct SeededRun: Sendable {
   }
 }
 
-/// Plays the run of `seed`, watched by every checker.
-package func simulateSeed(_ seed: UInt64) -> SeededRun {
+/// Plays the run of `seed`, watched by every checker; `log` gets a line for all that happens.
+package func simulateSeed(
+  _ seed: UInt64, log: (@Sendable (String) -> Void)? = nil
+) -> SeededRun {
   var random = PRNG(seed: seed)
   let cluster = drawCluster(&random)
   // Most bugs need few tasks, and small runs are many runs; a few seeds are larger.
@@ -47,13 +49,14 @@ package func simulateSeed(_ seed: UInt64) -> SeededRun {
     options.registrationClosesAt = Instant(nanoseconds: Int64(random.below(3_000_000_000)))
   }
   options.eventCountMax = 300_000
+  options.log = log
   let result = Simulation.run(workflow, on: cluster, options: options)
   return SeededRun(
     seed: seed, taskCount: workflow.tasks.count, nodeCount: cluster.nodes.count, result: result)
 }
 
 private func drawCluster(_ random: inout PRNG) -> ClusterModel {
-  let nodeCount = random.pick([1, 1, 2, 3, 5, 12])
+  let nodeCount = random.pick([1, 2, 3, 3, 5, 12])
   let cores = random.pick([1, 2, 4, 16, 70])
   let memory = UInt32(random.pick([100, 1_000, 64_000]))
   let isUneven = random.chance(perMille: 300)

@@ -7,7 +7,13 @@ struct SimulatedNode {
   let model: NodeModel
   /// Its ranks; the first is the agent.
   let workers: Range<Int>
-  var cache: Set<FileValue> = []
+  /// What it holds, and who made it.
+  var cache: [FileValue: Origin] = [:]
+  var isRegistered = false
+  /// Nobody hears it and it hears nobody.
+  var isSilent = false
+  /// What would have arrived meanwhile, in order.
+  var held: [SimulatedEvent] = []
 }
 
 /// A process that is under way.
@@ -15,6 +21,8 @@ struct SimulatedProcess {
   let attempt: AttemptID
   let start: Instant
   let fate: AttemptFate
+  /// What it read.
+  var reads: [Origin] = []
   /// The number of its pending end; an end with another number was overtaken by a signal.
   var token: UInt32
 }
@@ -26,6 +34,14 @@ final class SimulatedRank {
   var processes: [TaskID: SimulatedProcess] = [:]
   /// When its next deadline is in the heap.
   var timerAt: Instant?
+  /// Its processes are gone, and it says nothing any more.
+  var isDead = false
+  /// The manager was told so.
+  var isDeclaredLost = false
+  /// What it said last never arrives.
+  var losesLastWords = false
+  /// Transfers that read from it when it died: their receivers wait until it is declared lost.
+  var stalledTransfers: [SimulatedEvent] = []
 
   init(node: Int) { self.node = node }
 }
@@ -36,9 +52,14 @@ enum SimulatedEvent {
   case toManager(WorkerID, WorkerMessage)
   case processEnded(WorkerID, AttemptID, ExitStatus, token: UInt32)
   case settled(WorkerID, AttemptID, isSuccess: Bool)
-  case transferEnded(WorkerID, FileValue, TransferID, TransferSource, byteCount: Int64, Int32)
-  case commitEnded(WorkerID, FileValue, byteCount: Int64, Int32)
-  case published(FileID, Int32)
+  case transferEnded(
+    WorkerID, FileValue, TransferID, TransferSource, byteCount: Int64, Int32, Origin)
+  case hashed(WorkerID, FileValue, byteCount: Int64)
+  case died(WorkerID)
+  case declaredLost(WorkerID)
+  case silenceEnds(Int)
+  case commitEnded(WorkerID, FileValue, byteCount: Int64, Int32, Origin)
+  case published(FileValue, Int32)
   case journalSynced(Int)
   case workerTimer(WorkerID)
   case managerTimer

@@ -6,6 +6,7 @@ extension Simulation {
   /// Hands an event to a worker and carries out what it orders.
   mutating func tell(_ worker: WorkerID, _ event: WorkerEvent, at now: Instant) {
     let rank = ranks[worker.index]
+    if rank.isDead { return }
     rank.worker.handle(event, at: now, effects: &workerEffects)
     carryOutWorkerEffects(of: worker, rank, at: now)
   }
@@ -13,6 +14,7 @@ extension Simulation {
   /// A deadline of a worker has come.
   mutating func workerTimer(_ worker: WorkerID, at now: Instant) {
     let rank = ranks[worker.index]
+    if rank.isDead { return }
     rank.timerAt = nil
     rank.worker.handleDeadlines(at: now, effects: &workerEffects)
     carryOutWorkerEffects(of: worker, rank, at: now)
@@ -62,7 +64,7 @@ extension Simulation {
       fetch(value, transfer, from: source, byteCount: byteCount, to: worker, at: now)
     case .unlink(let value):
       let node = rank.node
-      if nodes[node].cache.remove(value) == nil {
+      if nodes[node].cache.removeValue(forKey: value) == nil && isPristine {
         checkers?.violate("\(value) is unlinked on node \(node), which does not have it")
       }
     case .commit(let value): commit(value, from: worker, at: now)
@@ -74,10 +76,19 @@ extension Simulation {
     result.messageCount += 1
     let time = network.arrival(from: worker, at: now, extra: faults?.delay() ?? 0)
     heap.insert(.toManager(worker, message), at: time)
-    if case .taskFinished = message, faults?.duplicates() ?? false {
+    if isDuplicable(message), faults?.duplicates() ?? false {
       // The same report once more, at any later time: the manager must see that it is stale.
       heap.insert(
         .toManager(worker, message), at: time.adding(nanoseconds: faults?.delay() ?? 0))
+    }
+  }
+
+  private func isDuplicable(_ message: WorkerMessage) -> Bool {
+    switch message {
+    case .taskFinished, .replicaReady, .transferEnded, .hashed: true
+    // A failed commit is ordered again under the same name, and its second report is no other's.
+    case .committed(_, _, let error): error == 0
+    case .taskReturned, .replicaDamaged: false
     }
   }
 
@@ -91,14 +102,14 @@ extension Simulation {
     let fate =
       faults?.fate(hasTimeout: spec.timeoutMilliseconds > 0, outputCount: Int(spec.outputCount))
       ?? .succeeds
-    if checkers != nil { checkLaunch(attempt, on: rank.node) }
+    let reads = readInputs(of: attempt, on: rank.node)
     if case .cannotLaunch(let ending) = fate {
       checkers?.processEnded(attempt, on: rank.node)
       rank.worker.handle(.launchFailed(attempt, ending), at: now, effects: &workerEffects)
       return
     }
     rank.processes[attempt.task] = SimulatedProcess(
-      attempt: attempt, start: now, fate: fate, token: 0)
+      attempt: attempt, start: now, fate: fate, reads: reads, token: 0)
     let status: ExitStatus =
       switch fate {
       case .exits(let code): .exited(code)
@@ -114,17 +125,28 @@ extension Simulation {
       at: now.adding(nanoseconds: microseconds * 10 * slowness))
   }
 
-  private mutating func checkLaunch(_ attempt: AttemptID, on node: Int) {
+  /// What an attempt finds when it starts; the adapter named its inputs' values in the order.
+  private mutating func readInputs(of attempt: AttemptID, on node: Int) -> [Origin] {
     checkers?.launched(attempt, on: node)
-    guard !options.isIdeal else { return }
+    guard !options.isIdeal else { return [] }
     let inCache = workflow.tasks[attempt.task].usesSandbox
-    for input in workflow.inputs(of: attempt.task) {
-      let isThere =
-        inCache
-        ? hasRight(input.file, on: node)
-        : workflow.files[input.file].producer == .none || sharedFiles.contains(input.file)
-      if !isThere { checkers?.violate("\(attempt) starts on node \(node) without \(input.file)") }
+    let named = namedInputs.removeValue(forKey: attempt) ?? []
+    var reads: [Origin] = []
+    for (place, input) in workflow.inputs(of: attempt.task).enumerated() {
+      let isSource = workflow.files[input.file].producer == .none
+      let found: Origin?
+      if inCache {
+        found = place < named.count ? nodes[node].cache[named[place]] : nil
+      } else {
+        found = isSource ? .source(input.file) : sharedFiles[input.file]
+      }
+      if let found {
+        reads.append(found)
+      } else {
+        checkers?.violate("\(attempt) starts on node \(node) without \(input.file)")
+      }
     }
+    return reads
   }
 
   /// A process ended, unless a signal was faster.
@@ -132,7 +154,7 @@ extension Simulation {
     _ worker: WorkerID, _ attempt: AttemptID, _ status: ExitStatus, token: UInt32, at now: Instant
   ) {
     let rank = ranks[worker.index]
-    guard let process = rank.processes[attempt.task], process.attempt == attempt,
+    guard !rank.isDead, let process = rank.processes[attempt.task], process.attempt == attempt,
       process.token == token
     else { return }
     checkers?.processEnded(attempt, on: rank.node)
@@ -147,6 +169,7 @@ extension Simulation {
     _ worker: WorkerID, _ attempt: AttemptID, isSuccess: Bool, at now: Instant
   ) {
     let rank = ranks[worker.index]
+    if rank.isDead { return }
     settleNow(worker, rank, attempt, isSuccess: isSuccess, at: now)
     carryOutWorkerEffects(of: worker, rank, at: now)
   }
@@ -175,23 +198,67 @@ extension Simulation {
       ending = .sandboxFailed(28)
     }
     if !options.isIdeal {
-      for output in outputs.prefix(end) { make(output.file, by: attempt, rank, at: now) }
+      let origin = Origin(session: session, attempt: attempt)
+      let isDeterministic = workflow.tasks[attempt.task].isDeterministic
+      let drift = faults?.drift(isDeterministic: isDeterministic) ?? 0
+      checkers?.provenance.made(origin, from: process.reads, drift: drift)
+      for output in outputs.prefix(end) { make(output.file, origin, rank, at: now) }
+      if ending == .succeeded { tellHashes(of: origin, worker, rank, at: now) }
     }
     if ending == .succeeded { checkers?.succeeded(attempt) }
     rank.worker.handle(.settled(attempt, ending), at: now, effects: &workerEffects)
   }
 
   private mutating func make(
-    _ file: FileID, by attempt: AttemptID, _ rank: SimulatedRank, at now: Instant
+    _ file: FileID, _ origin: Origin, _ rank: SimulatedRank, at now: Instant
   ) {
+    let attempt = origin.attempt
     if workflow.tasks[attempt.task].usesSandbox {
-      nodes[rank.node].cache.insert(FileValue(file, attempt: attempt.number))
+      nodes[rank.node].cache[FileValue(file, attempt: attempt.number)] = origin
       rank.worker.handle(
         .outputReady(attempt, file, byteCount: max(workflow.files[file].byteCountHint, 0)),
         at: now, effects: &workerEffects)
     } else {
-      sharedFiles.insert(file)
+      sharedFiles[file] = origin
     }
+  }
+
+  /// Hashes come before the end where an earlier value is to be compared, else later or never.
+  private mutating func tellHashes(
+    of origin: Origin, _ worker: WorkerID, _ rank: SimulatedRank, at now: Instant
+  ) {
+    let attempt = origin.attempt
+    guard workflow.tasks[attempt.task].usesSandbox else { return }
+    let isFirst = hashingFirst.remove(attempt) != nil
+    for output in workflow.outputs(of: attempt.task) {
+      let value = FileValue(output.file, attempt: attempt.number)
+      let byteCount = max(workflow.files[output.file].byteCountHint, 0)
+      if isFirst {
+        tellHash(of: value, byteCount: byteCount, rank, at: now)
+      } else if let delay = faults?.hashDelay() {
+        heap.insert(
+          .hashed(worker, value, byteCount: byteCount), at: now.adding(nanoseconds: delay))
+      }
+    }
+  }
+
+  private mutating func tellHash(
+    of value: FileValue, byteCount: Int64, _ rank: SimulatedRank, at now: Instant
+  ) {
+    guard let origin = nodes[rank.node].cache[value], let checkers else { return }
+    let hash = checkers.provenance.hash(of: origin, value.file)
+    rank.worker.handle(
+      .hashed(value, byteCount: byteCount, hash), at: now, effects: &workerEffects)
+  }
+
+  /// A node has read an output once more, for its hash.
+  mutating func hashed(
+    _ worker: WorkerID, _ value: FileValue, byteCount: Int64, at now: Instant
+  ) {
+    let rank = ranks[worker.index]
+    if rank.isDead { return }
+    tellHash(of: value, byteCount: byteCount, rank, at: now)
+    carryOutWorkerEffects(of: worker, rank, at: now)
   }
 
   // MARK: Files
@@ -204,63 +271,95 @@ extension Simulation {
     let file = value.file
     result.transferCount += 1
     let end: Instant
+    var origin: Origin?
     switch source {
     case .sharedFileSystem:
-      let isThere =
-        workflow.files[file].producer == .none || sharedFiles.contains(file)
-        || durableValues.contains(value)
-      if !isThere { checkers?.violate("\(file) is fetched before it is written") }
+      origin = shared(value)
+      // An order may cross with the end of its value: the reader finds nothing.
+      if origin == nil && !discarded.contains(value) {
+        checkers?.violate("\(value) is fetched before it is written")
+      }
       end = network.sharedToNode(node, byteCount: byteCount, from: now)
       result.bytes.sharedToNode += byteCount
     case .manager:
+      origin = .source(file)
       end = network.managerToNode(node, byteCount: byteCount, from: now)
       result.bytes.managerToNode += byteCount
     case .node(let agent):
       let other = ranks[agent.index].node
-      checkers?.reads(value, from: other, isThere: nodes[other].cache.contains(value))
+      origin = nodes[other].cache[value]
+      if !ranks[agent.index].isDead {
+        checkers?.reads(value, from: other, isThere: origin != nil)
+      }
       end = network.nodeToNode(other, node, byteCount: byteCount, from: now)
       result.bytes.nodeToNode += byteCount
     }
-    if nodes[node].cache.contains(value) {
+    if nodes[node].cache[value] != nil && isPristine {
       checkers?.violate("\(file) is fetched to node \(node), which has it")
     }
-    let error = faults?.transferError() ?? 0
+    let error = origin == nil ? 2 : faults?.transferError() ?? 0
     heap.insert(
-      .transferEnded(worker, value, transfer, source, byteCount: byteCount, error), at: end)
+      .transferEnded(
+        worker, value, transfer, source, byteCount: byteCount, error, origin ?? .source(file)),
+      at: end)
+  }
+
+  /// What a reader of the shared file system finds under the name of a value.
+  private func shared(_ value: FileValue) -> Origin? {
+    let producer = workflow.files[value.file].producer
+    if producer == .none { return .source(value.file) }
+    if workflow.tasks[producer].usesSandbox { return durableValues[value] }
+    return sharedFiles[value.file].flatMap { $0.attempt.number == value.attempt ? $0 : nil }
   }
 
   /// A transfer ended, well or with an errno.
   mutating func transferEnded(
     _ worker: WorkerID, _ value: FileValue, _ transfer: TransferID, _ source: TransferSource,
-    byteCount: Int64, error: Int32, at now: Instant
+    byteCount: Int64, error: Int32, _ origin: Origin, at now: Instant
   ) {
+    if ranks[worker.index].isDead { return }
+    var error = error
     if case .node(let agent) = source {
-      let other = ranks[agent.index].node
-      checkers?.reads(value, from: other, isThere: nodes[other].cache.contains(value))
+      let other = ranks[agent.index]
+      if other.isDead && !other.isDeclaredLost {
+        other.stalledTransfers.append(
+          .transferEnded(worker, value, transfer, source, byteCount: byteCount, error, origin))
+        return
+      }
+      if other.isDead {
+        error = 5
+      } else {
+        checkers?.reads(value, from: other.node, isThere: nodes[other.node].cache[value] != nil)
+      }
     }
-    if error == 0 {
-      nodes[ranks[worker.index].node].cache.insert(value)
-    }
+    if error == 0 { nodes[ranks[worker.index].node].cache[value] = origin }
     tell(worker, .transferred(transfer, byteCount: byteCount, error: error), at: now)
-  }
-
-  /// A commit begins or ends to read a cache.
-  mutating func checkCommit(of value: FileValue, on node: Int) {
-    checkers?.committed(value, isThere: nodes[node].cache.contains(value))
-  }
-
-  private func hasRight(_ file: FileID, on node: Int) -> Bool {
-    guard let checkers else { return true }
-    return nodes[node].cache.contains(FileValue(file, attempt: checkers.rightVersion(of: file)))
   }
 
   private mutating func commit(_ value: FileValue, from worker: WorkerID, at now: Instant) {
     let node = ranks[worker.index].node
     let byteCount = max(workflow.files[value.file].byteCountHint, 0)
-    checkCommit(of: value, on: node)
+    let origin = nodes[node].cache[value]
+    checkers?.committed(value, origin)
     let end = network.nodeToShared(node, byteCount: byteCount, from: now)
     result.bytes.nodeToShared += byteCount
     heap.insert(
-      .commitEnded(worker, value, byteCount: byteCount, faults?.commitError() ?? 0), at: end)
+      .commitEnded(
+        worker, value, byteCount: byteCount, faults?.commitError() ?? 0,
+        origin ?? .source(value.file)), at: end)
+  }
+
+  /// A commit ended; of one whose agent died meanwhile, the bytes may lie there all the same.
+  mutating func commitEnded(
+    _ worker: WorkerID, _ value: FileValue, byteCount: Int64, error: Int32, _ origin: Origin,
+    at now: Instant
+  ) {
+    if ranks[worker.index].isDead {
+      if faults?.coin() ?? false { durableValues[value] = origin }
+      return
+    }
+    checkers?.committed(value, nodes[ranks[worker.index].node].cache[value])
+    if error == 0 { durableValues[value] = origin }
+    tell(worker, .committed(value, byteCount: byteCount, error: error), at: now)
   }
 }

@@ -16,14 +16,26 @@ package struct Simulation: ~Copyable {
   var faults: FaultPlan?
   var checkers: Checkers?
   /// Produced files that lie on the shared file system.
-  var sharedFiles: Set<FileID> = []
+  var sharedFiles: [FileID: Origin] = [:]
   /// Committed values, under whatever name.
-  var durableValues: Set<FileValue> = []
+  var durableValues: [FileValue: Origin] = [:]
+  /// Those that were taken away again.
+  var discarded: Set<FileValue> = []
+  /// The values that an attempt was ordered to read.
+  var namedInputs: [AttemptID: [FileValue]] = [:]
+  /// Attempts that were ordered to tell hashes before their end.
+  var hashingFirst: Set<AttemptID> = []
+  /// How often the manager was started.
+  var session = 1
+  /// Workers and nodes that were lost or silent so far.
+  var lossCount = 0
+  /// The node that lives to the end, unless none is spared.
+  var sparedNode = 0
   private var recordCount = 0
   var trace = TraceHash()
   var result = SimulationResult()
   var workerEffects: [WorkerEffect] = []
-  private var managerEffects: [ManagerEffect] = []
+  var managerEffects: [ManagerEffect] = []
   private var managerTimerAt: Instant?
   /// The manager heard something since it last placed tasks.
   private var managerHeard = true
@@ -58,7 +70,10 @@ package struct Simulation: ~Copyable {
     }
     network = SimulatedNetwork(cluster, workerCount: workerCount)
     faults = options.faults
+    sparedNode = faults?.place(below: cluster.nodes.count) ?? 0
     checkers = options.checks ? Checkers(workflow, ignoresData: options.isIdeal) : nil
+    checkers?.hasLiars = (faults?.liarRate ?? 0) > 0
+    checkers?.hasFileErrors = faults?.hasFileErrors ?? false
     manager = Manager(workflow, options: managerOptions)
     self.workflow = workflow
     self.cluster = cluster
@@ -88,6 +103,7 @@ package struct Simulation: ~Copyable {
       while heap.nextTime == now, let (event, _) = heap.popNext() {
         result.eventCount += 1
         happen(event, at: now)
+        if faults?.strikes() ?? false { strike(at: now) }
       }
       if managerHeard { turn(at: now) }
       if result.eventCount > options.eventCountMax {
@@ -98,26 +114,34 @@ package struct Simulation: ~Copyable {
     conclude()
   }
 
-  private mutating func happen(_ event: SimulatedEvent, at now: Instant) {
+  mutating func happen(_ event: SimulatedEvent, at now: Instant) {
+    if isHeld(event) { return }
     switch event {
     case .toWorker(let worker, let message):
       tell(worker, .received(message), at: now)
     case .toManager(let worker, let message):
+      if ranks[worker.index].losesLastWords { return }
       trace.mix(message, from: worker, at: now)
       hear(.received(message, from: worker), at: now)
     case .processEnded(let worker, let attempt, let status, let token):
       processEnded(worker, attempt, status, token: token, at: now)
     case .settled(let worker, let attempt, let isSuccess):
       settle(worker, attempt, isSuccess: isSuccess, at: now)
-    case .transferEnded(let worker, let value, let transfer, let source, let byteCount, let error):
-      transferEnded(worker, value, transfer, source, byteCount: byteCount, error: error, at: now)
-    case .commitEnded(let worker, let value, let byteCount, let error):
-      checkCommit(of: value, on: ranks[worker.index].node)
-      if error == 0 { durableValues.insert(value) }
-      tell(worker, .committed(value, byteCount: byteCount, error: error), at: now)
-    case .published(let file, let error):
-      if error == 0 { sharedFiles.insert(file) }
-      checkers?.published(file, error: error)
+    case .hashed(let worker, let value, let byteCount):
+      hashed(worker, value, byteCount: byteCount, at: now)
+    case .transferEnded(
+      let worker, let value, let transfer, let source, let byteCount, let error, let origin):
+      transferEnded(
+        worker, value, transfer, source, byteCount: byteCount, error: error, origin, at: now)
+    case .commitEnded(let worker, let value, let byteCount, let error, let origin):
+      commitEnded(worker, value, byteCount: byteCount, error: error, origin, at: now)
+    case .died(let worker): die(worker, at: now)
+    case .declaredLost(let worker): declareLost(worker, at: now)
+    case .silenceEnds(let index): endSilence(of: index, at: now)
+    case .published(let value, let error):
+      let file = value.file
+      if error == 0, let origin = durableValues[value] { sharedFiles[file] = origin }
+      checkers?.published(file, durableValues[value], error: error)
       trace.mix(32, file.index, Int(error), at: now)
       hear(.published(file, error: error), at: now)
     case .journalSynced(let record): hear(.journalSynced(upTo: record), at: now)
@@ -135,6 +159,9 @@ package struct Simulation: ~Copyable {
     }
   }
 
+  /// Nothing happened so far after which a cache may hold more or less than the manager believes.
+  var isPristine: Bool { lossCount == 0 && (faults?.duplicateRate ?? 0) == 0 }
+
   private mutating func register(_ index: Int, at now: Instant) {
     let model = nodes[index].model
     let workers = nodes[index].workers
@@ -146,15 +173,22 @@ package struct Simulation: ~Copyable {
       manager.addExecutor(WorkerID(index: worker), on: node)
     }
     checkers?.registered(node, asIndex: index, model)
+    nodes[index].isRegistered = true
     managerHeard = true
   }
 
   // MARK: The manager
 
-  private mutating func hear(_ event: ManagerEvent, at now: Instant) {
+  mutating func hear(_ event: ManagerEvent, at now: Instant) {
+    options.log?("\(now.nanoseconds) hears \(event)")
     manager.handle(event, at: now, effects: &managerEffects)
     managerHeard = true
     carryOut(at: now)
+    if case .received(.taskFinished(let attempt, _), _) = event, checkers != nil,
+      manager.state(of: attempt.task) == .done
+    {
+      checkers?.madeAgain(attempt, session: session)
+    }
   }
 
   private mutating func turn(at now: Instant) {
@@ -180,11 +214,17 @@ package struct Simulation: ~Copyable {
   }
 
   private mutating func carryOut(_ effect: ManagerEffect, at now: Instant) {
+    options.log?("\(now.nanoseconds)   orders \(effect)")
     switch effect {
     case .send(let message, let worker):
-      if case .startTask(let attempt, let allocation, _, _) = message, checkers != nil {
-        checkers?.granted(attempt, manager.grant(of: allocation))
+      if ranks[worker.index].isDeclaredLost {
+        checkers?.violate("\(worker) is lost and ordered \(message)")
       }
+      if case .startTask(let attempt, let allocation, _, let hashesFirst) = message {
+        checkers?.granted(attempt, manager.grant(of: allocation))
+        if !options.isIdeal { nameInputs(of: attempt, hashesFirst: hashesFirst, allocation) }
+      }
+      if case .killTask(let attempt) = message { checkers?.killed(attempt) }
       trace.mix(message, to: worker, at: now)
       result.messageCount += 1
       let time = network.arrival(at: worker, from: now, extra: faults?.delay() ?? 0)
@@ -195,29 +235,38 @@ package struct Simulation: ~Copyable {
         let cores = Double(workflow.request(of: attempt.task).cores)
         busyCoreNanoseconds += Double(completion.end.since(completion.start)) * cores
       }
-      checkers?.recorded(record)
+      checkers?.recorded(record, session: session)
     case .beginGroup, .endGroup: break
     case .sync:
       let delay = cluster.syncNanoseconds + (faults?.delay() ?? 0)
       heap.insert(.journalSynced(recordCount), at: now.adding(nanoseconds: delay))
-    case .discard(let value): durableValues.remove(value)
+    case .discard(let value):
+      durableValues[value] = nil
+      discarded.insert(value)
     case .publish(let value):
       let file = value.file
-      checkers?.publishOrdered(file)
-      if !durableValues.contains(value) {
-        checkers?.violate("\(value) is published, but not there")
-      }
+      checkers?.publishOrdered(file, durableValues[value])
       let delay = cluster.transferLatencyNanoseconds + (faults?.delay() ?? 0)
       heap.insert(
-        .published(file, faults?.publishError() ?? 0), at: now.adding(nanoseconds: delay))
-    case .report(let report):
-      if case .outputNotWritten(let file, _) = report { checkers?.notWritten(file) }
+        .published(value, faults?.publishError() ?? 0), at: now.adding(nanoseconds: delay))
+    case .report(let report): checkers?.reported(report)
     case .finish(let outcome):
       trace.mix(35, outcome.doneCount, outcome.failedCount, at: now)
       if result.outcome != nil { result.violation = "the run ends twice" }
       result.outcome = outcome
       result.makespan = now
     }
+  }
+
+  /// The order to start names the values to read: the adapter looks them up while it encodes it.
+  private mutating func nameInputs(
+    of attempt: AttemptID, hashesFirst: Bool, _ allocation: AllocationID
+  ) {
+    let node = manager.node(of: allocation)
+    namedInputs[attempt] = workflow.inputs(of: attempt.task).map { input in
+      manager.value(of: input.file, on: node)
+    }
+    if hashesFirst { hashingFirst.insert(attempt) }
   }
 
   // MARK: The end
@@ -227,7 +276,12 @@ package struct Simulation: ~Copyable {
     var missing: (FileValue, NodeID)?
     let places = checkers?.indexOfNode ?? []
     manager.forEachReadyReplica { value, node in
-      if !nodes[places[node.index]].cache.contains(value) { missing = (value, node) }
+      let place = places[node.index]
+      let workers = nodes[place].workers
+      // Of a node that died unnoticed the manager cannot know.
+      if workers.allSatisfy({ ranks[$0].isDead && !ranks[$0].isDeclaredLost }) { return }
+      if workers.contains(where: { ranks[$0].isDead && !ranks[$0].isDeclaredLost }) { return }
+      if nodes[place].cache[value] == nil { missing = (value, node) }
     }
     if let (value, node) = missing {
       checkers?.violate("the manager believes \(value) on \(node), which does not have it")
@@ -240,7 +294,11 @@ package struct Simulation: ~Copyable {
     let total = Double(coreCount) * Double(result.makespan.nanoseconds)
     result.coreUtilisation = total > 0 ? busyCoreNanoseconds / total : 0
     if let outcome = result.outcome, result.violation == nil {
-      result.violation = checkers?.concluded(outcome)
+      var isGivenUp: [Bool] = []
+      for task in workflow.tasks.ids {
+        isGivenUp.append([.failed, .cancelled].contains(manager.state(of: task)))
+      }
+      result.violation = checkers?.concluded(outcome) { isGivenUp[$0.index] }
     }
   }
 }

@@ -23,6 +23,8 @@ package struct WorkloadGenerator {
   private let byteCounts: [Int]
   private let inputCountMax: Int
   private let recency: Int
+  private let deterministicRate: Int
+  private let tempRate: Int
 
   package init(random source: inout PRNG) {
     random = source.split()
@@ -38,8 +40,10 @@ package struct WorkloadGenerator {
       [0], [1, 50, 900], [1_000, 20_000], [5, 2_000, 3_000_000, 600_000_000],
     ])
     byteCounts = random.pick([[0], [1, 1_000], [0, 1_000_000, 2_000_000_000], [-1, 5_000_000]])
-    inputCountMax = random.pick([0, 1, 3, 12])
+    inputCountMax = random.pick([0, 1, 2, 3, 3, 12])
     recency = random.pick([3, 10, 1_000])
+    tempRate = random.pick([300, 600, 900])
+    deterministicRate = random.pick([0, 300, 700, 1_000])
   }
 
   /// A workflow of up to `taskCountMax` tasks, some of which may fit no node of `cluster`.
@@ -99,6 +103,7 @@ package struct WorkloadGenerator {
   private mutating func appendTask(_ index: Int) {
     var draft = TaskDraft(id: "task-\(index)")
     draft.usesSandbox = !(usesOutsideTasks && random.chance(perMille: 300))
+    draft.isDeterministic = random.chance(perMille: deterministicRate)
     draft.request = random.pick(requests)
     draft.estimateMicroseconds = random.chance(perMille: 50) ? -1 : Int64(random.pick(durations))
     if usesRetries { draft.retries = UInt16(random.below(4)) }
@@ -138,7 +143,7 @@ package struct WorkloadGenerator {
     var outputs: [FileID] = []
     for _ in 0..<random.below(3) {
       // What a task writes outside a sandbox lies on the shared file system.
-      let isTemp = draft.usesSandbox && random.chance(perMille: 600)
+      let isTemp = draft.usesSandbox && random.chance(perMille: tempRate)
       let file = appendFile(isTemp ? .temp : .path)
       draft.outputs.append(BindingDraft(file))
       outputs.append(file)

@@ -47,7 +47,7 @@ package struct Manager: ~Copyable {
   /// Values of earlier sessions that count if their inputs come out as they were.
   var conditionalValues: [TaskID: ConditionalValue] = [:]
   /// Commits that are under way.
-  var commits: [FileID: CommitRow] = [:]
+  var commits: [FileValue: CommitRow] = [:]
   var commitFailures: [FileID: Int] = [:]
   /// Committed outputs whose path may not show them yet.
   var waitingToPublish: [FileID] = []
@@ -222,8 +222,9 @@ package struct Manager: ~Copyable {
     _ value: FileValue, byteCount: Int64, from worker: WorkerID, effects: inout [ManagerEffect]
   ) {
     let node = nodeOfWorker[worker.index]
+    if isKnown(value, on: node) || values.arrivals[value] != nil { return }
     guard isExpected(value, from: worker) else {
-      effects.append(.send(.unlink(value), to: nodes[node].agent))
+      orderUnlink(value, on: node, effects: &effects)
       return
     }
     if replicas.find(value.file, on: node) != nil {
@@ -237,6 +238,19 @@ package struct Manager: ~Copyable {
     demands[value.file]?.usableCount += 1
     demands[value.file]?.sources.append(node)
     wake(value.file)
+  }
+
+  /// Whether a node has a value already, or is about to get it: the report comes a second time.
+  private func isKnown(_ value: FileValue, on node: NodeID) -> Bool {
+    guard let replica = replicas.find(value.file, on: node) else { return false }
+    switch replicas[replica].state {
+    case .planned: return false
+    case .ready: return replicas[replica].attempt == value.attempt
+    case .creating:
+      return transfers.ids.contains {
+        transfers[$0]?.replica == replica && transfers[$0]?.attempt == value.attempt
+      }
+    }
   }
 
   /// Whether an output comes from an attempt that still counts, at the worker that has it.
@@ -404,6 +418,15 @@ package struct Manager: ~Copyable {
         stack.append(successor)
       }
     }
+  }
+
+  /// What a task needs was lost and never comes again.
+  mutating func cancel(_ task: TaskID, effects: inout [ManagerEffect]) {
+    tasks[task.index].become(.cancelled)
+    progressCounts.cancelledCount += 1
+    isSettlingDue = true
+    releaseConsumption(of: task, effects: &effects)
+    cancelDependents(of: task, effects: &effects)
   }
 
   mutating func satisfySuccessors(of task: TaskID, at now: Instant) {

@@ -103,6 +103,11 @@ struct NodeTable {
     return nil
   }
 
+  /// Whether an attempt with `request` could start on `node` now.
+  func fits(_ request: Request, on node: NodeID) -> Bool {
+    !rows[node].isDead && rows[node].pool.fits(request)
+  }
+
   func couldFitSomewhere(_ request: Request) -> Bool {
     rows.rows.contains { !$0.isDead && $0.pool.couldFit(request) }
   }

@@ -21,15 +21,17 @@ extension Manager {
     let node = nodeOfWorker[worker.index]
     let wasAgent = nodes[node].agent == worker
     nodes.removeExecutor(worker, of: node)
-    let lost = abandonAttempts(of: worker, effects: &effects)
+    let lost = abandonAttempts(of: worker, at: now, effects: &effects)
     var orphans: [FileID] = []
     if nodes[node].isDead {
+      // What found no room so far may now fit nowhere.
+      for request in isBlocked.indices { isBlocked[request] = false }
       orphans = loseReplicas(on: node, effects: &effects)
     } else if wasAgent {
       restartAgentWork(on: node, of: worker, effects: &effects)
     }
     let commitsOfNode = commits.values.filter { $0.worker == worker }
-      .sorted { $0.value.file < $1.value.file }
+      .sorted { ($0.value.file, $0.value.attempt) < ($1.value.file, $1.value.attempt) }
     for commit in commitsOfNode { restartCommit(commit, effects: &effects) }
     for file in orphans { replaceValueIfNeeded(of: file, at: now, effects: &effects) }
     for (attempt, wasFirst) in lost {
@@ -39,7 +41,7 @@ extension Manager {
 
   /// Takes the attempts of a lost worker out of all tables; true for those that may have run.
   private mutating func abandonAttempts(
-    of worker: WorkerID, effects: inout [ManagerEffect]
+    of worker: WorkerID, at now: Instant, effects: inout [ManagerEffect]
   ) -> [(AttemptID, Bool)] {
     var slots: [(UInt32, Bool)] = []
     for row in allocations.rows where !row.isFree && row.worker == worker {
@@ -52,14 +54,16 @@ extension Manager {
     }
     return slots.map { slot, wasRunning in
       let attempt = attempts[slot].attempt
-      withdraw(slot, effects: &effects)
+      withdraw(slot, at: now, effects: &effects)
       forgetOutputs(of: attempt, effects: &effects)
       return (attempt, wasRunning)
     }
   }
 
   /// An attempt ends without a report: it holds nothing any more.
-  mutating func withdraw(_ slot: UInt32, effects: inout [ManagerEffect]) {
+  mutating func withdraw(
+    _ slot: UInt32, at now: Instant, effects: inout [ManagerEffect]
+  ) {
     let row = attempts[slot]
     if row.missingCount > 0 {
       for input in workflow.inputs(of: row.attempt.task) {
@@ -67,7 +71,7 @@ extension Manager {
         replicas[replica].waiters.removeAll { $0 == slot }
       }
     }
-    leaveAllocation(slot, at: .zero)
+    leaveAllocation(slot, at: now)
     unpinInputs(of: row.attempt.task, on: row.node, effects: &effects)
   }
 
@@ -80,7 +84,7 @@ extension Manager {
       for replica in replicas.replicas(of: output.file)
       where replicas[replica].attempt == attempt.number && replicas[replica].state == .ready {
         let node = replicas[replica].node
-        if !nodes[node].isDead { effects.append(.send(.unlink(value), to: nodes[node].agent)) }
+        orderUnlink(value, on: node, effects: &effects)
         replicas.remove(replica)
       }
     }
@@ -113,6 +117,7 @@ extension Manager {
       } else if row.sourceReplica != .max, replicas[row.sourceReplica].node == node {
         // The receiver will say that nothing comes.
         transfers[transfer]?.sourceReplica = .max
+        transfers[transfer]?.isSourceLost = true
       }
     }
     var orphans: [FileID] = []
@@ -120,12 +125,15 @@ extension Manager {
       let row = replicas[replica]
       replicas[replica].waiters = []
       replicas[replica].pinCount = 0
+      orphans.append(row.file)
       // A planned one stands in queues, which drop it when its turn comes.
       if row.state == .planned { continue }
-      if row.isUsable || row.state == .creating { demands[row.file]?.usableCount -= 1 }
+      let heir = values.heirs.removeValue(forKey: replica)
+      if row.isUsable || row.state == .creating || heir != nil {
+        demands[row.file]?.usableCount -= 1
+      }
       wake(row.file)
       replicas.remove(replica)
-      if row.state == .ready { orphans.append(row.file) }
     }
     return orphans
   }
@@ -135,7 +143,9 @@ extension Manager {
     on node: NodeID, of agent: WorkerID, effects: inout [ManagerEffect]
   ) {
     for transfer in transfers.ids {
-      guard let row = transfers[transfer], row.node == node else { continue }
+      guard let row = transfers[transfer] else { continue }
+      if row.source == .node(agent: agent) { transfers[transfer]?.isSourceLost = true }
+      if row.node != node { continue }
       _ = transfers.take(transfer)
       endTraffic(of: row, effects: &effects)
       guard row.replica != .max else { continue }
@@ -148,9 +158,9 @@ extension Manager {
   private mutating func restartCommit(_ commit: CommitRow, effects: inout [ManagerEffect]) {
     let file = commit.value.file
     let node = nodeOfWorker[commit.worker.index]
-    commits[file] = nil
-    values.durable[file.index].standing = .volatile
-    if acceptedValue(of: file).attempt == commit.value.attempt || !nodes[node].isDead {
+    commits[commit.value] = nil
+    if isCommitting(commit.value) {
+      values.durable[file.index].standing = .volatile
       orderCommit(of: file, effects: &effects)
     }
     // The old pin goes last, so that the replica outlives the change.
@@ -170,7 +180,7 @@ extension Manager {
       return
     }
     let standing = values.durable[file.index].standing
-    let isUnpublished = workflow.files[file].isPublished && standing != .unwritten
+    let isUnpublished = workflow.files[file].isPublished && !standing.isGivenUp
     if remainingConsumers[file.index] > 0 || isUnpublished {
       repeatTask(producer, at: now, effects: &effects)
     }
@@ -186,12 +196,14 @@ extension Manager {
       guard tasks[next.index].state == .done else { continue }
       progressCounts.doneCount -= 1
       effects.append(.report(.valueLost(next)))
-      reopen(next, stack: &stack, at: now)
+      reopen(next, stack: &stack, at: now, effects: &effects)
     }
   }
 
   /// A done task waits for its inputs again, and its consumers for it.
-  private mutating func reopen(_ task: TaskID, stack: inout [TaskID], at now: Instant) {
+  private mutating func reopen(
+    _ task: TaskID, stack: inout [TaskID], at now: Instant, effects: inout [ManagerEffect]
+  ) {
     tasks[task.index].become(.waiting)
     let inputs = workflow.inputs(of: task)
     for binding in inputs.indices {
@@ -203,7 +215,26 @@ extension Manager {
       if tasks[producer.index].state == .done { stack.append(producer) }
     }
     for output in workflow.outputs(of: task) { retractConsumers(of: output.file) }
-    if tasks[task.index].pendingCount == 0 { makeReady(task, at: now) }
+    queue(task, at: now, effects: &effects)
+  }
+
+  /// A task that waits is ready if nothing holds it, and is given up if what it waits for never
+  /// comes.
+  private mutating func queue(
+    _ task: TaskID, at now: Instant, effects: inout [ManagerEffect]
+  ) {
+    if tasks[task.index].pendingCount == 0 {
+      makeReady(task, at: now)
+      return
+    }
+    let inputs = workflow.inputs(of: task)
+    for binding in inputs.indices where !values.isInputSatisfied[binding] {
+      let producer = workflow.files[workflow.bindings[binding].file].producer
+      if producer != .none && tasks[producer.index].state.isFinal {
+        cancel(task, effects: &effects)
+        return
+      }
+    }
   }
 
   /// A task whose attempt came to nothing queues again, behind what it needs.
@@ -223,7 +254,8 @@ extension Manager {
         repeatTask(producer, at: now, effects: &effects)
       }
     }
-    if tasks[task.index].pendingCount == 0 { makeReady(task, at: now) }
+    // Making an input again may have found that one of them never comes.
+    if tasks[task.index].state == .waiting { queue(task, at: now, effects: &effects) }
   }
 
   // MARK: Values made again
@@ -306,25 +338,49 @@ extension Manager {
     }
     let row = replicas[replica]
     if isSame && row.isUsable {
-      effects.append(.send(.unlink(fresh), to: nodes[node].agent))
+      orderUnlink(fresh, on: node, effects: &effects)
       return
     }
-    switch row.state {
-    case .ready: effects.append(.send(.unlink(row.value), to: nodes[node].agent))
-    case .creating:
-      for transfer in transfers.ids where transfers[transfer]?.replica == replica {
-        transfers[transfer]?.replica = .max
-      }
-    case .planned: break
+    if row.state == .ready {
+      supersede(replica, by: Heir(attempt: fresh.attempt, byteCount: byteCount), &effects)
+      return
     }
-    if row.state != .creating && !row.isUsable { demands[fresh.file]?.usableCount += 1 }
+    if row.state == .creating {
+      forsakeTransfer(into: replica)
+    } else {
+      demands[fresh.file]?.usableCount += 1
+    }
     replicas[replica].state = .ready
-    replicas[replica].isDamaged = false
     replicas[replica].byteCount = byteCount
     replicas[replica].attempt = fresh.attempt
     demands[fresh.file]?.sources.append(node)
     wake(fresh.file)
     wakeWaiters(of: replica, effects: &effects)
+  }
+
+  /// Nobody wants what a transfer is about to bring.
+  private mutating func forsakeTransfer(into replica: UInt32) {
+    for transfer in transfers.ids where transfers[transfer]?.replica == replica {
+      transfers[transfer]?.replica = .max
+    }
+  }
+
+  /// The value in a row is replaced as soon as nobody uses it: attempts that were told to link it
+  /// may not have begun.
+  private mutating func supersede(
+    _ replica: UInt32, by heir: Heir, _ effects: inout [ManagerEffect]
+  ) {
+    let row = replicas[replica]
+    if let other = values.heirs[replica] {
+      let value = FileValue(row.file, attempt: other.attempt)
+      orderUnlink(value, on: row.node, effects: &effects)
+    } else if row.isDamaged {
+      demands[row.file]?.usableCount += 1
+    }
+    values.heirs[replica] = heir
+    replicas[replica].isDamaged = true
+    wake(row.file)
+    settleDamaged(replica, effects: &effects)
   }
 
   /// A replica of a value that does not count any more goes as soon as nobody uses it.
@@ -333,14 +389,17 @@ extension Manager {
     switch row.state {
     case .planned: return
     case .creating:
-      for transfer in transfers.ids where transfers[transfer]?.replica == replica {
-        transfers[transfer]?.replica = .max
-      }
+      forsakeTransfer(into: replica)
       demands[row.file]?.usableCount -= 1
       replicas[replica].state = .planned
       demand(replica)
     case .ready:
-      guard !row.isDamaged else { return }
+      if let heir = values.heirs.removeValue(forKey: replica) {
+        let value = FileValue(row.file, attempt: heir.attempt)
+        orderUnlink(value, on: row.node, effects: &effects)
+      } else if row.isDamaged {
+        return
+      }
       replicas[replica].isDamaged = true
       demands[row.file]?.usableCount -= 1
       wake(row.file)
@@ -351,7 +410,8 @@ extension Manager {
   private mutating func discardDurable(_ file: FileID, effects: inout [ManagerEffect]) {
     let row = values.durable[file.index]
     switch row.standing {
-    case .committed, .publishing, .published:
+    case .publishing: break
+    case .committed, .published:
       // What is published stays until the new value takes its place.
       if row.standing == .committed {
         effects.append(.discard(FileValue(file, attempt: row.attempt)))
@@ -361,6 +421,9 @@ extension Manager {
     case .committing:
       // Its end will be seen to be that of a stale value.
       values.durable[file.index] = DurableRow()
+    case .stranded:
+      effects.append(.discard(FileValue(file, attempt: row.attempt)))
+      values.durable[file.index] = DurableRow(standing: .unwritten)
     case .volatile, .unwritten: break
     }
   }
@@ -377,12 +440,13 @@ extension Manager {
         for binding in consumerBindings(of: output.file) {
           let consumer = workflow.bindings[binding].task
           switch tasks[consumer.index].state {
-          case .done:
-            invalidate(consumer, cause: cause, at: now, effects: &effects)
-            stack.append(consumer)
           case .staging, .sent: void(consumer, at: now, effects: &effects)
-          case .waiting, .ready, .failed, .cancelled: break
+          case .waiting, .ready, .done, .failed, .cancelled: break
           }
+          // One that waits to run again has a value, too, and others have used that.
+          guard values.accepted[consumer.index] != 0 else { continue }
+          invalidate(consumer, cause: cause, at: now, effects: &effects)
+          stack.append(consumer)
         }
       }
     }
@@ -410,9 +474,10 @@ extension Manager {
       values.hashes[output.file] = nil
       for replica in replicas.replicas(of: output.file) { supersede(replica, effects: &effects) }
     }
+    guard tasks[task.index].state == .done else { return }
     progressCounts.doneCount -= 1
     var stack: [TaskID] = []
-    reopen(task, stack: &stack, at: now)
+    reopen(task, stack: &stack, at: now, effects: &effects)
     for producer in stack { repeatTask(producer, at: now, effects: &effects) }
   }
 
@@ -423,7 +488,7 @@ extension Manager {
     let slot = tasks[task.index].slot
     guard !attempts[slot].isVoid else { return }
     if tasks[task.index].state == .staging {
-      withdraw(slot, effects: &effects)
+      withdraw(slot, at: now, effects: &effects)
       requeue(task, at: now, effects: &effects)
       return
     }

@@ -118,7 +118,7 @@ extension Manager {
       }
     }
     candidates.sort { ($1.byteCount, $0.node) < ($0.byteCount, $1.node) }
-    return candidates.first { nodes[$0.node].pool.fits(request) }?.node
+    return candidates.first { nodes.fits(request, on: $0.node) }?.node
   }
 
   private mutating func chooseRandomNode(for request: Request) -> NodeID? {
@@ -130,7 +130,7 @@ extension Manager {
     let first = Int(random % UInt64(nodes.count))
     for step in 0..<nodes.count {
       let node = NodeID(index: (first + step) % nodes.count)
-      if nodes[node].pool.fits(request) { return node }
+      if nodes.fits(request, on: node) { return node }
     }
     return nil
   }
@@ -225,7 +225,7 @@ extension Manager {
     allocations.remove(allocation.rawValue)
     roomGrew = true
     for request in isBlocked.indices
-    where isBlocked[request] && nodes[row.node].pool.fits(workflow.requests[request]) {
+    where isBlocked[request] && nodes.fits(workflow.requests[request], on: row.node) {
       isBlocked[request] = false
     }
   }

@@ -59,16 +59,15 @@ extension Manager {
 
   /// Has an agent write a value to the shared file system, from any node that has it.
   mutating func orderCommit(of file: FileID, effects: inout [ManagerEffect]) {
-    let accepted = acceptedValue(of: file)
     guard values.durable[file.index].standing == .volatile,
       let replica = replicas.replicas(of: file).first(where: { replicas[$0].isUsable })
     else { return }
     let row = replicas[replica]
-    let value = FileValue(file, attempt: row.attempt)
+    let value = row.value
     replicas[replica].pinCount += 1
-    values.durable[file.index] = DurableRow(standing: .committing, attempt: accepted.attempt)
+    values.durable[file.index] = DurableRow(standing: .committing, attempt: value.attempt)
     let agent = nodes[row.node].agent
-    commits[file] = CommitRow(value: value, worker: agent)
+    commits[value] = CommitRow(value: value, worker: agent)
     effects.append(.send(.commit(value), to: agent))
   }
 
@@ -84,14 +83,18 @@ extension Manager {
     _ value: FileValue, byteCount: Int64, error: Int32, from worker: WorkerID, at now: Instant,
     effects: inout [ManagerEffect]
   ) {
-    guard let commit = commits[value.file], commit.value == value, commit.worker == worker else {
-      if error == 0 { effects.append(.discard(value)) }
+    guard let commit = commits[value], commit.worker == worker else {
+      // A report that comes twice must not cost the copy that counts.
+      let row = values.durable[value.file.index]
+      let counts =
+        row.attempt == value.attempt && (row.standing.isDurable || row.standing == .committing)
+      if error == 0 && !counts { effects.append(.discard(value)) }
       return
     }
     let file = value.file
-    commits[file] = nil
+    commits[value] = nil
     isSettlingDue = true
-    let isCurrent = values.durable[file.index].standing == .committing
+    let isCurrent = isCommitting(value)
     if isCurrent { values.durable[file.index].standing = .volatile }
     defer { unpinCommitted(file, on: nodeOfWorker[worker.index], effects: &effects) }
     guard isCurrent else {
@@ -110,8 +113,22 @@ extension Manager {
         firstWaitingSince = firstWaitingSince ?? now
       }
     } else {
-      commitFailed(file, error: error, effects: &effects)
+      commitFailed(file, error: error, at: now, effects: &effects)
     }
+  }
+
+  /// Whether the commit of `value` that is under way is of the value that counts.
+  func isCommitting(_ value: FileValue) -> Bool {
+    let row = values.durable[value.file.index]
+    return row.standing == .committing && row.attempt == value.attempt
+  }
+
+  /// An output with a path came back to a node, or could not be committed before.
+  mutating func commitIfWanted(_ file: FileID, effects: inout [ManagerEffect]) {
+    let row = workflow.files[file]
+    guard row.isPublished, usesCommit(row.producer), tasks[row.producer.index].state == .done
+    else { return }
+    orderCommit(of: file, effects: &effects)
   }
 
   private mutating func unpinCommitted(
@@ -123,11 +140,12 @@ extension Manager {
   }
 
   private mutating func commitFailed(
-    _ file: FileID, error: Int32, effects: inout [ManagerEffect]
+    _ file: FileID, error: Int32, at now: Instant, effects: inout [ManagerEffect]
   ) {
     commitFailures[file, default: 0] += 1
     if commitFailures[file, default: 0] < Limits.fetchRetryMax {
       orderCommit(of: file, effects: &effects)
+      replaceValueIfNeeded(of: file, at: now, effects: &effects)
     } else if workflow.files[file].isPublished {
       outputNotWritten(file, error: error, effects: &effects)
     }
@@ -156,7 +174,7 @@ extension Manager {
     guard values.durable[file.index].standing == .publishing else { return }
     publishingCount -= 1
     if error != 0 {
-      outputNotWritten(file, error: error, effects: &effects)
+      outputNotWritten(file, .stranded, error: error, effects: &effects)
       return
     }
     values.durable[file.index].standing = .published
@@ -175,9 +193,9 @@ extension Manager {
   }
 
   mutating func outputNotWritten(
-    _ file: FileID, error: Int32, effects: inout [ManagerEffect]
+    _ file: FileID, _ standing: FileStanding = .unwritten, error: Int32, effects: inout [ManagerEffect]
   ) {
-    values.durable[file.index].standing = .unwritten
+    values.durable[file.index].standing = standing
     unwrittenOutputCount += 1
     effects.append(.report(.outputNotWritten(file, error)))
     // Consumers outside a sandbox wait for the published file, which will never come.
@@ -212,7 +230,7 @@ extension Manager {
 
   /// When the barrier wants to be looked at though nothing happened.
   var settlingDeadline: Instant? {
-    if waitingToPublish.isEmpty { return nil }
+    if waitingToPublish.isEmpty || contradiction != .none { return nil }
     let forced = firstWaitingSince.map { $0.adding(nanoseconds: Limits.publishWaitNanoseconds) }
     return isSettlingDue ? nextSettling : forced.map { max($0, nextSettling) }
   }
@@ -220,7 +238,8 @@ extension Manager {
   /// Publishes what may be. Looking costs a walk over the graph, so a large one is looked at less
   /// often than every turn.
   mutating func settle(at now: Instant, effects: inout [ManagerEffect]) {
-    if waitingToPublish.isEmpty || isJournalLost { return }
+    // Of values that contradict each other nobody knows which to show.
+    if waitingToPublish.isEmpty || contradiction != .none || isJournalLost { return }
     let isOverdue =
       firstWaitingSince.map { now.since($0) >= Limits.publishWaitNanoseconds } ?? false
     guard isSettlingDue || isOverdue, now >= nextSettling || attempts.liveCount == 0 else { return }
@@ -291,17 +310,6 @@ extension Manager {
     if publishIntents.count == 1 || effects.last != .sync { effects.append(.sync) }
   }
 
-  /// Whether every copy that matters of what `task` made is durable.
-  private func isDurable(_ task: TaskID) -> Bool {
-    if !usesCommit(task) { return true }
-    return workflow.outputs(of: task).allSatisfy { output in
-      let standing = values.durable[output.file.index].standing
-      if standing.isDurable || standing == .unwritten { return true }
-      return !workflow.files[output.file].isPublished
-        && workflow.files[output.file].firstConsumer == .max
-    }
-  }
-
   /// Whether a task by itself may have to run again: it is open, or an output with a path is not
   /// committed.
   private func isOpen(_ task: TaskID) -> Bool {
@@ -313,7 +321,7 @@ extension Manager {
       return workflow.outputs(of: task).contains { output in
         workflow.files[output.file].isPublished
           && !values.durable[output.file.index].standing.isDurable
-          && values.durable[output.file.index].standing != .unwritten
+          && !values.durable[output.file.index].standing.isGivenUp
       }
     }
   }
@@ -326,15 +334,14 @@ extension Manager {
       spread.stack.append(task)
     }
     while let task = spread.stack.popLast() {
-      let isDone = tasks[task.index].state == .done
       if spread.holds(.mayRepeat, task) {
         for input in workflow.inputs(of: task) {
           let producer = workflow.files[input.file].producer
-          if producer != .none && !isDurable(producer) { doubt(producer, .mayRepeat, &spread) }
+          // Only what it reads matters: an output that nobody needs again may be gone.
+          let isSafe = producer == .none || values.durable[input.file.index].standing.isDurable
+          if !isSafe && usesCommit(producer) { doubt(producer, .mayRepeat, &spread) }
         }
-        if !workflow.tasks[task].isDeterministic && !(isDone && isDurable(task)) {
-          spread.add(.mayChange, task)
-        }
+        if !workflow.tasks[task].isDeterministic { spread.add(.mayChange, task) }
       }
       if spread.holds(.mayChange, task) {
         doubt(task, .mayRepeat, &spread)
@@ -351,9 +358,11 @@ extension Manager {
     return spread.doubts
   }
 
-  /// Only what is done can lose what it has.
+  /// Only what has a value can lose it: a task that is done, runs again, or failed at that.
   private func doubt(_ task: TaskID, _ doubt: Doubt, _ spread: inout DoubtSpread) {
-    if tasks[task.index].state == .done { spread.add(doubt, task) }
+    if values.accepted[task.index] == 0 { return }
+    if doubt == .mayRepeat && tasks[task.index].state.isFinal { return }
+    spread.add(doubt, task)
   }
 
   /// Commits the done tasks that hold others up because an open task still reads what they made.
@@ -426,7 +435,7 @@ extension Manager {
     for slot in slots {
       let attempt = attempts[slot].attempt
       if tasks[attempt.task.index].state == .staging {
-        withdraw(slot, effects: &effects)
+        withdraw(slot, at: now, effects: &effects)
         requeue(attempt.task, at: now, effects: &effects)
       } else {
         let worker = allocations[attempts[slot].allocation.rawValue].worker

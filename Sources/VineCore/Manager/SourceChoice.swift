@@ -24,7 +24,10 @@ extension Manager {
     if demands[file] == nil {
       var demand = FileDemand()
       for other in replicas.replicas(of: file) where replicas[other].state != .planned {
-        if replicas[other].isDamaged { continue }
+        if replicas[other].isDamaged {
+          if values.heirs[other] != nil { demand.usableCount += 1 }
+          continue
+        }
         demand.usableCount += 1
         if replicas[other].state == .ready { demand.sources.append(replicas[other].node) }
       }
@@ -68,6 +71,7 @@ extension Manager {
       if replicas[replica].pinCount == 0 {
         // Whoever wanted it has failed meanwhile.
         replicas.remove(replica)
+        replaceValueIfNeeded(of: file, at: now, effects: &effects)
       } else if nodes[node].receiveCount >= Limits.transfersPerReceiverMax {
         nodes[node].waitingReplicas.append(replica)
       } else if let (source, sourceReplica) = chooseSource(for: file, &demand) {
@@ -90,13 +94,13 @@ extension Manager {
   ) {
     let file = replicas[replica].file
     let producer = workflow.files[file].producer
-    guard producer != .none, usesCommit(producer), !tasks[producer.index].state.isFinal else {
+    guard producer != .none, usesCommit(producer) else {
       failWaiters(of: replica, error: lostValueError, at: now, effects: &effects)
       return
     }
     hasLosses = true
     let waiters = Set(replicas[replica].waiters).sorted().map { ($0, attempts[$0].attempt) }
-    for (slot, _) in waiters { withdraw(slot, effects: &effects) }
+    for (slot, _) in waiters { withdraw(slot, at: now, effects: &effects) }
     // With its waiters it lost its pins, and with them its reason.
     if replicas.find(file, on: replicas[replica].node) == replica,
       replicas[replica].pinCount == 0, replicas[replica].state == .planned
@@ -202,8 +206,8 @@ extension Manager {
     else { return }
     replicas[replica].isDamaged = true
     hasLosses = true
-    if let commit = commits[file], nodeOfWorker[commit.worker.index] == node {
-      commits[file]?.isDamaged = true
+    if let commit = commits[value], nodeOfWorker[commit.worker.index] == node {
+      commits[value]?.isDamaged = true
     }
     demands[file]?.usableCount -= 1
     wake(file)
@@ -213,13 +217,30 @@ extension Manager {
   mutating func settleDamaged(_ replica: UInt32, effects: inout [ManagerEffect]) {
     let row = replicas[replica]
     guard Int(row.pinCount) == row.waiters.count else { return }
-    effects.append(.send(.unlink(row.value), to: nodes[row.node].agent))
-    if row.waiters.isEmpty {
+    orderUnlink(row.value, on: row.node, effects: &effects)
+    if let heir = values.heirs.removeValue(forKey: replica) {
+      install(heir, in: replica, effects: &effects)
+    } else if row.waiters.isEmpty {
       replicas.remove(replica)
     } else {
       replicas[replica].isDamaged = false
       replicas[replica].state = .planned
       demand(replica)
     }
+  }
+
+  /// Nobody uses the earlier value of this row any more: the one that counts takes its place.
+  private mutating func install(
+    _ heir: Heir, in replica: UInt32, effects: inout [ManagerEffect]
+  ) {
+    let file = replicas[replica].file
+    replicas[replica].isDamaged = false
+    replicas[replica].attempt = heir.attempt
+    replicas[replica].byteCount = heir.byteCount
+    demands[file]?.sources.append(replicas[replica].node)
+    wake(file)
+    commitIfWanted(file, effects: &effects)
+    wakeWaiters(of: replica, effects: &effects)
+    dropIfUnused(replica, effects: &effects)
   }
 }

@@ -55,8 +55,7 @@ extension Manager {
     guard row.replica != .max else {
       // The value was made anew meanwhile.
       if error == 0 {
-        effects.append(
-          .send(.unlink(FileValue(row.file, attempt: row.attempt)), to: nodes[row.node].agent))
+        orderUnlink(FileValue(row.file, attempt: row.attempt), on: row.node, effects: &effects)
       }
       return
     }
@@ -66,6 +65,7 @@ extension Manager {
       replicas[row.replica].byteCount = byteCount
       demands[row.file]?.sources.append(row.node)
       wake(row.file)
+      commitIfWanted(row.file, effects: &effects)
       wakeWaiters(of: row.replica, effects: &effects)
       dropIfUnused(row.replica, effects: &effects)
       return
@@ -76,9 +76,10 @@ extension Manager {
       // Whoever wanted it has failed meanwhile. Nothing may keep its sources either: trying again
       // could read a path that is not published yet.
       replicas.remove(row.replica)
+      replaceValueIfNeeded(of: row.file, at: now, effects: &effects)
       return
     }
-    replicas[row.replica].failureCount += 1
+    if !row.isSourceLost { replicas[row.replica].failureCount += 1 }
     if Int(replicas[row.replica].failureCount) < Limits.fetchRetryMax {
       replicas[row.replica].state = .planned
       demand(row.replica)
@@ -158,7 +159,7 @@ extension Manager {
 
   /// Frees a replica that nothing will read: no consumer remains, or its lifetime is `task`, it is
   /// pinned by none, and it can be had again.
-  private mutating func dropIfUnused(_ replica: UInt32, effects: inout [ManagerEffect]) {
+  mutating func dropIfUnused(_ replica: UInt32, effects: inout [ManagerEffect]) {
     let row = replicas[replica]
     guard row.pinCount == 0, row.isUsable, row.waiters.isEmpty else { return }
     let file = workflow.files[row.file]
@@ -171,9 +172,16 @@ extension Manager {
     case .task:
       if remainingConsumers[row.file.index] > 0 && file.producer != .none { return }
     }
-    effects.append(.send(.unlink(row.value), to: nodes[row.node].agent))
+    orderUnlink(row.value, on: row.node, effects: &effects)
     demands[row.file]?.usableCount -= 1
     replicas.remove(replica)
+  }
+
+  /// Has a node forget a replica; with a dead node it is gone already.
+  mutating func orderUnlink(
+    _ value: FileValue, on node: NodeID, effects: inout [ManagerEffect]
+  ) {
+    if !nodes[node].isDead { effects.append(.send(.unlink(value), to: nodes[node].agent)) }
   }
 
   // MARK: Outputs

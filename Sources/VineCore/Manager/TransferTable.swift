@@ -10,30 +10,34 @@ struct TransferRow {
   let source: TransferSource
   /// The replica it reads; `.max` when it does not read a node.
   var sourceReplica: UInt32
+  /// Who served it is gone: that it fails says nothing about the file.
+  var isSourceLost = false
 }
 
 struct TransferTable {
-  private var pool = Pool<TransferRow?>()
+  // Numbers are never used again: a report that comes twice must not be taken for another's.
+  private var rows: [TransferID: TransferRow] = [:]
+  private var nextIndex = 0
 
-  var count: Int { pool.liveCount }
+  var count: Int { rows.count }
 
-  mutating func add(_ row: TransferRow) -> TransferID { TransferID(rawValue: pool.add(row)) }
+  mutating func add(_ row: TransferRow) -> TransferID {
+    let transfer = TransferID(index: nextIndex)
+    nextIndex += 1
+    rows[transfer] = row
+    return transfer
+  }
 
   /// The transfer's row, which is gone afterwards; nil when it is not under way.
   mutating func take(_ transfer: TransferID) -> TransferRow? {
-    guard transfer.index < pool.rows.count, let row = pool[transfer.rawValue] else { return nil }
-    pool[transfer.rawValue] = nil
-    pool.remove(transfer.rawValue)
-    return row
+    rows.removeValue(forKey: transfer)
   }
 
   /// The transfers under way, by their numbers.
-  var ids: [TransferID] {
-    pool.rows.indices.filter { pool.rows[$0] != nil }.map { TransferID(index: $0) }
-  }
+  var ids: [TransferID] { rows.keys.sorted() }
 
   subscript(transfer: TransferID) -> TransferRow? {
-    get { pool[transfer.rawValue] }
-    set { pool[transfer.rawValue] = newValue }
+    get { rows[transfer] }
+    set { rows[transfer] = newValue }
   }
 }

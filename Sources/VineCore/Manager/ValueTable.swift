@@ -18,9 +18,19 @@ package enum FileStanding: UInt8, Sendable {
   case published
   /// Cannot be written, and nobody tries any more.
   case unwritten
+  /// Committed, but it cannot be renamed to its path: others may still rely on the copy.
+  case stranded
 
   /// Whether a session, or a node, may end without losing it.
-  var isDurable: Bool { self == .committed || self == .publishing || self == .published }
+  var isDurable: Bool {
+    switch self {
+    case .committed, .publishing, .published, .stranded: true
+    case .volatile, .committing, .unwritten: false
+    }
+  }
+
+  /// Whether it was given up as an output.
+  var isGivenUp: Bool { self == .unwritten || self == .stranded }
 }
 
 /// The durable copy of a file, or the want of one.
@@ -38,6 +48,12 @@ struct CommitRow {
   var isDamaged = false
 }
 
+/// A value that waits on its node until nobody uses the earlier one there.
+struct Heir {
+  let attempt: UInt32
+  let byteCount: Int64
+}
+
 /// The values of a run.
 struct ValueTable {
   /// The attempt whose outputs count, by task; 0: none.
@@ -50,6 +66,9 @@ struct ValueTable {
   var earlyHashes: [FileValue: ContentHash] = [:]
   /// Outputs that a new attempt left on a node that still has the earlier value.
   var arrivals: [FileValue: Int64] = [:]
+  /// Accepted values on nodes where an earlier one is still in use, by the replica row that they
+  /// will take over.
+  var heirs: [UInt32: Heir] = [:]
   /// Input bindings and control edges that are satisfied.
   var isInputSatisfied: BitArray
   var isControlSatisfied: BitArray
@@ -102,7 +121,7 @@ extension Manager {
     if values.durable[file.index].standing.isDurable || !usesCommit(row.producer) { return true }
     return replicas.replicas(of: file).contains { replica in
       let row = replicas[replica]
-      return row.state != .planned && !row.isDamaged
+      return row.state != .planned && (!row.isDamaged || values.heirs[replica] != nil)
     }
   }
 
