@@ -40,7 +40,7 @@ let package = Package(
       name: "VineFormats", dependencies: ["VineCore", "VineReplayContent"], swiftSettings: strict),
     .target(
       name: "VineRuntime",
-      dependencies: ["VineCore", "CMPI", "CHwloc", "CLinux", "CChecksum", crypto],
+      dependencies: ["VineCore", deque, "CMPI", "CHwloc", "CLinux", "CChecksum", crypto],
       swiftSettings: strict),
     .target(name: "VineSimulator", dependencies: ["VineCore", heap], swiftSettings: strict),
     .executableTarget(

@@ -19,6 +19,9 @@ package enum Limits {
   package static let publishWaitNanoseconds: Int64 = 60_000_000_000
   /// Time between two looks at the barrier, per task of the workflow: a look costs a tenth of it.
   package static let settlingNanosecondsPerTask: Int64 = 2_000
+  /// Bytes of an intermediate file that is always kept for the next session when its consumer
+  /// failed.
+  package static let keptByteCountMax: Int64 = 16 << 20
   /// Bytes of an intermediate file that is hashed without being asked for.
   package static let hashedByteCountMax: Int64 = 256 << 20
   /// Tries after a loss that was not the task's own fault.

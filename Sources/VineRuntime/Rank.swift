@@ -8,10 +8,15 @@ package import VineCore
 /// once that directory is there. Nil: it was refused, and the reason told.
 package struct PreparedRun {
   let name: String
+  /// The absolute path of the description: names its runs.
+  let path: String
   let workflow: (_ runDirectory: String) -> Workflow?
 
-  package init(name: String, workflow: @escaping (_ runDirectory: String) -> Workflow?) {
+  package init(
+    name: String, path: String, workflow: @escaping (_ runDirectory: String) -> Workflow?
+  ) {
     self.name = name
+    self.path = path
     self.workflow = workflow
   }
 }
@@ -54,7 +59,7 @@ package enum Rank {
     } catch {
       complain("vine-mpi: \(error)")
       // Other ranks may wait for this one in MPI_Finalize for ever: leave without it.
-      leave(2)
+      leave(error.exitStatus ?? 2)
     }
   }
 
@@ -78,14 +83,16 @@ package enum Rank {
       let box = try Mailbox(role: .manager, mpi: mpi)
       guard let prepared = load() else { refuse(by: box, size: size, departure) }
       let workerCount = size - 1 + (hostsWorker ? 1 : 0)
-      let directory = try RunDirectory.make(
-        chosen: options.runDirectory, workflowName: prepared.name)
+      let directory = try RunDirectory.open(
+        chosen: options.runDirectory, workflowPath: prepared.path, workflowName: prepared.name,
+        isFresh: options.isFresh)
       guard let workflow = prepared.workflow(directory.path) else {
-        try directory.write(OutcomeFile(status: 2, epoch: 1, text: statusText(2)))
         refuse(by: box, size: size, departure)
       }
+      let session = try Session.open(
+        workflow, workflowPath: prepared.path, in: directory, options: options)
       manager = try ManagerLoop(
-        workflow, run: directory, options: options, environment: environment, mpi: mpi,
+        workflow, session: session, options: options, environment: environment, mpi: mpi,
         mailbox: box, poll: poll,
         workerCount: workerCount)
       managerBox = box

@@ -11,12 +11,18 @@ package struct RuntimeError: Error, Equatable, CustomStringConvertible {
   /// errno, or 0 when `detail` says it all.
   package let errno: Int32
   package let detail: String
+  /// What the program should end with on account of it; nil where nothing special was agreed.
+  package let exitStatus: Int32?
 
-  package init(_ operation: String, _ subject: String = "", errno: Int32 = 0, detail: String = "") {
+  package init(
+    _ operation: String, _ subject: String = "", errno: Int32 = 0, detail: String = "",
+    exitStatus: Int32? = nil
+  ) {
     self.operation = operation
     self.subject = subject
     self.errno = errno
     self.detail = detail
+    self.exitStatus = exitStatus
   }
 
   package var description: String {

@@ -144,7 +144,7 @@ struct Checkers {
       if publishCounts[value.file.index] != 1 {
         violate("\(value) is recorded, but not published")
       }
-    case .hashed, .committed, .invalidated, .publishIntent: break
+    case .reused, .hashed, .committed, .invalidated, .publishIntent: break
     }
   }
 

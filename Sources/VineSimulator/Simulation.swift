@@ -196,6 +196,7 @@ package struct Simulation: ~Copyable {
         busyCoreNanoseconds += Double(completion.end.since(completion.start)) * cores
       }
       checkers?.recorded(record)
+    case .beginGroup, .endGroup: break
     case .sync:
       let delay = cluster.syncNanoseconds + (faults?.delay() ?? 0)
       heap.insert(.journalSynced(recordCount), at: now.adding(nanoseconds: delay))

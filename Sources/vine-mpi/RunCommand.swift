@@ -37,15 +37,28 @@ struct RunCommand: ParsableCommand {
     abstract: "Run a workflow: on all ranks under mpirun, in this process without it.",
     discussion: """
       Exit status (also in RUN/outcome): 0 all done, 1 some task failed, 2 description or usage \
-      refused, 3 interrupted.
+      refused, 3 interrupted (run the same command again to go on), 4 another vine-mpi owns the \
+      run, 6 journal corrupt, 7 journal storage failing, 8 a task contradicts itself, 9 run \
+      directory of another version.
       """)
 
   @Argument(help: "workflow.json, workflow.jsonl, a WfFormat file or a task list.")
   var workflow: String
   @Option(help: "native, jsonl, wfformat or tasklist, where the guess is wrong.")
   var format: String?
-  @Option(help: "The directory of this run; default: vine-runs/NAME-TIME.")
+  @Option(
+    help: """
+      The directory of this run; one that holds a run is gone on with. Default: the latest run of \
+      this file in vine-runs if that is not all done, else a new one, vine-runs/NAME-TIME.
+      """)
   var runDir: String?
+  @Flag(help: "Start anew, whatever earlier runs of this file have done.")
+  var fresh = false
+  @Flag(help: "Go on with what can be read of a damaged journal.")
+  var salvage = false
+  @Option(
+    help: ArgumentHelp("Seconds until a silent owner of the run is dead.", visibility: .hidden))
+  var leaseTimeout: Double?
   @Option(
     help: """
       Node-local directory for caches and sandboxes; default: $VINE_SCRATCH, $SLURM_TMPDIR, \
@@ -91,6 +104,9 @@ struct RunCommand: ParsableCommand {
   func run() throws {
     var options = RunOptions()
     options.runDirectory = runDir
+    options.isFresh = fresh
+    options.salvages = salvage
+    options.leaseSeconds = leaseTimeout
     options.scratch = scratch.map(absolutePath) ?? ""
     options.tracePath = trace
     options.nodeTimeoutNanoseconds = Int64(nodeTimeout * 1e9)
@@ -116,7 +132,9 @@ struct RunCommand: ParsableCommand {
         return nil
       }
       if replay, let recorded = loaded.recorded { return prepareReplay(of: recorded) }
-      return PreparedRun(name: loaded.workflow.name) { _ in loaded.workflow }
+      return PreparedRun(name: loaded.workflow.name, path: absolutePath(workflow)) { _ in
+        loaded.workflow
+      }
     } catch {
       complain("\(error)")
       return nil
@@ -124,7 +142,7 @@ struct RunCommand: ParsableCommand {
   }
 
   private func prepareReplay(of recorded: RecordedWorkflow) -> PreparedRun {
-    PreparedRun(name: recorded.name) { runDirectory in
+    PreparedRun(name: recorded.name, path: absolutePath(workflow)) { runDirectory in
       var options = ReplayOptions(
         sourceDirectory: "\(runDirectory)/replay/sources",
         finalDirectory: "\(runDirectory)/replay/finals")

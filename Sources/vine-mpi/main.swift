@@ -11,7 +11,10 @@ struct VineMPI: ParsableCommand {
     abstract: "Run workflows of tasks and files inside an MPI job.",
     usage: "mpirun -n 256 vine-mpi WORKFLOW",
     version: BuildIdentity.version,
-    subcommands: [RunCommand.self, CheckCommand.self, SimulateCommand.self, LogCommand.self],
+    subcommands: [
+      RunCommand.self, CheckCommand.self, SimulateCommand.self, LogCommand.self,
+      JournalCommand.self,
+    ],
     defaultSubcommand: RunCommand.self)
 }
 

@@ -63,9 +63,9 @@ test_two_runs_at_once() {
     example quickstart
     cd example
     mkdir ../scratch
-    "$VINE_MPI" workflow.json --scratch "$work/scratch" >../said1 2>&1 &
+    "$VINE_MPI" workflow.json --fresh --scratch "$work/scratch" >../said1 2>&1 &
     local first=$! second status=0
-    "$VINE_MPI" workflow.json --scratch "$work/scratch" >../said2 2>&1 &
+    "$VINE_MPI" workflow.json --fresh --scratch "$work/scratch" >../said2 2>&1 &
     second=$!
     wait "$first" || status=1
     wait "$second" || status=1

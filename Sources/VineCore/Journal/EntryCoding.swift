@@ -89,6 +89,10 @@ extension WireWriter {
     put(open.tailSegment)
     put(open.tailByteCount)
     put(open.tailRecordNumber)
+    put(open.owner.bootID)
+    put(open.owner.namespace)
+    put(open.owner.number)
+    put(open.owner.startTick)
   }
 
   private mutating func put(_ row: TaskDefinition) {
@@ -194,7 +198,9 @@ extension WireReader {
       epoch: try take(), time: try take(), version: try takeText(), host: try takeText(),
       jobID: try takeText(), workflowPath: try takeText(), workflowName: try takeText(),
       tailEpoch: try take(), tailSegment: try take(), tailByteCount: try take(),
-      tailRecordNumber: try take())
+      tailRecordNumber: try take(),
+      owner: ProcessIdentity(
+        bootID: try takeText(), namespace: try take(), number: try take(), startTick: try take()))
   }
 
   private mutating func takeTaskDefinition() throws(WireError) -> TaskDefinition {

@@ -12,6 +12,15 @@ package struct TaskNumber: Hashable, Comparable, Sendable {
   }
 }
 
+/// The number of an entry in the journal of a run: counts through all sessions.
+package struct RecordNumber: Hashable, Comparable, Sendable {
+  package let rawValue: UInt64
+  package init(_ rawValue: UInt64) { self.rawValue = rawValue }
+  package static func < (left: RecordNumber, right: RecordNumber) -> Bool {
+    left.rawValue < right.rawValue
+  }
+}
+
 /// The number of a source file in the journal of a run, likewise.
 package struct SourceNumber: Hashable, Sendable {
   package let rawValue: UInt32
@@ -56,6 +65,24 @@ package enum CommitPlace: Hashable, Sendable {
   case temporary(String)
 }
 
+/// A process, told apart from all others of its cluster.
+package struct ProcessIdentity: Equatable, Sendable {
+  /// Of the kernel's start on the host.
+  package var bootID: String
+  package var namespace: UInt64
+  package var number: Int32
+  /// When it started, in the kernel's ticks: numbers are used again.
+  package var startTick: UInt64
+
+  package init(bootID: String = "", namespace: UInt64 = 0, number: Int32 = 0, startTick: UInt64 = 0)
+  {
+    self.bootID = bootID
+    self.namespace = namespace
+    self.number = number
+    self.startTick = startTick
+  }
+}
+
 package struct SessionOpen: Equatable, Sendable {
   package var epoch: UInt32
   /// Seconds since 1970.
@@ -72,11 +99,14 @@ package struct SessionOpen: Equatable, Sendable {
   package var tailSegment: UInt32
   package var tailByteCount: UInt64
   package var tailRecordNumber: UInt64
+  /// The manager.
+  package var owner: ProcessIdentity
 
   package init(
     epoch: UInt32, time: UInt64, version: String, host: String, jobID: String,
     workflowPath: String, workflowName: String, tailEpoch: UInt32 = 0, tailSegment: UInt32 = 0,
-    tailByteCount: UInt64 = 0, tailRecordNumber: UInt64 = 0
+    tailByteCount: UInt64 = 0, tailRecordNumber: UInt64 = 0,
+    owner: ProcessIdentity = ProcessIdentity()
   ) {
     self.epoch = epoch
     self.time = time
@@ -89,6 +119,7 @@ package struct SessionOpen: Equatable, Sendable {
     self.tailSegment = tailSegment
     self.tailByteCount = tailByteCount
     self.tailRecordNumber = tailRecordNumber
+    self.owner = owner
   }
 }
 

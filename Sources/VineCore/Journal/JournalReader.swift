@@ -52,6 +52,8 @@ package struct JournalReader {
     case .refused: return
     case .lost: search(bytes, from: 0, of: place, body)
     case .reading:
+      // Nothing of it was ever called durable: the next segment goes on where this one would.
+      if segment.header == nil && segment.recordLimit == tail.record { return }
       guard begin(place, byteCount: bytes.count) else {
         search(bytes, from: 0, of: place, body)
         return

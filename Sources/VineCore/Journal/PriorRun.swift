@@ -36,7 +36,7 @@ package struct PriorRun: Sendable {
   /// The task with this key; the latest if there are several.
   package mutating func number(ofKey key: ContentHash) -> TaskNumber? {
     let order =
-      keyOrder ?? HashOrder(count: tasks.count) { tasks[$0].isDefined ? tasks[$0].key : nil }
+      keyOrder ?? HashOrder(count: tasks.count) { tasks[$0].key.isKnown ? tasks[$0].key : nil }
     keyOrder = order
     var found: TaskNumber?
     for row in order.candidates(for: key) where tasks[row].key == key {
@@ -49,7 +49,7 @@ package struct PriorRun: Sendable {
   package mutating func numbers(ofDefinition definition: ContentHash) -> [TaskNumber] {
     let order =
       definitionOrder
-      ?? HashOrder(count: tasks.count) { tasks[$0].isDefined ? tasks[$0].definition : nil }
+      ?? HashOrder(count: tasks.count) { tasks[$0].definition.isKnown ? tasks[$0].definition : nil }
     definitionOrder = order
     return order.candidates(for: definition).filter { tasks[$0].definition == definition }
       .map { TaskNumber(UInt32($0)) }

@@ -40,6 +40,8 @@ package struct Manager: ~Copyable {
   var isFinished = false
   var unwrittenOutputCount = 0
   var values: ValueTable
+  /// Values of earlier sessions that count if their inputs come out as they were.
+  var conditionalValues: [TaskID: ConditionalValue] = [:]
   /// Commits that are under way.
   var commits: [FileID: CommitRow] = [:]
   var commitFailures: [FileID: Int] = [:]
@@ -53,6 +55,8 @@ package struct Manager: ~Copyable {
   /// Something happened that may let an output be published.
   var isSettlingDue = false
   var nextSettling = Instant.zero
+  /// Nothing can be made durable any more.
+  var isJournalLost = false
   /// Records appended so far.
   var recordCount = 0
   var lostWorkers: Set<WorkerID> = []
@@ -118,6 +122,7 @@ package struct Manager: ~Copyable {
   }
 
   package func state(of task: TaskID) -> TaskState { tasks[task.index].state }
+  package func failureCount(of task: TaskID) -> Int { Int(tasks[task.index].failureCount) }
   package func attemptCount(of task: TaskID) -> Int { Int(tasks[task.index].attemptCount) }
   /// What an allocation holds, for the adapter that encodes `startTask`.
   package func grant(of allocation: AllocationID) -> Grant {
@@ -169,6 +174,7 @@ package struct Manager: ~Copyable {
     case .received(let message, let worker):
       receive(message, from: worker, at: now, effects: &effects)
     case .workerLost(let worker): onWorkerLost(worker, at: now, effects: &effects)
+    case .journalFailed: onJournalFailed(effects: &effects)
     case .journalSynced(let record): onJournalSynced(upTo: record, effects: &effects)
     case .published(let file, let error):
       onPublished(file, error: error, at: now, effects: &effects)
@@ -295,11 +301,12 @@ package struct Manager: ~Copyable {
     tasks[task.index].become(.done)
     isSettlingDue = true
     progressCounts.doneCount += 1
-    append(.done(attempt, worker: worker, node: node, completion), effects: &effects)
+    let record = JournalRecord.done(attempt, worker: worker, node: node, completion)
     if hasLosses && mayHaveEarlierValue(task) {
-      replaceValue(by: attempt, on: node, at: now, effects: &effects)
+      replaceValue(by: attempt, record, on: node, at: now, effects: &effects)
     } else {
       values.accepted[task.index] = attempt.number
+      append(record, effects: &effects)
     }
     commitOutputs(of: task, effects: &effects)
     unpinInputs(of: task, on: node, effects: &effects)
@@ -368,6 +375,7 @@ package struct Manager: ~Copyable {
     isSettlingDue = true
     append(.failed(attempt, ending), effects: &effects)
     effects.append(.report(.taskFailed(attempt, ending)))
+    keepInputs(of: attempt.task, effects: &effects)
     releaseConsumption(of: attempt.task, effects: &effects)
     cancelDependents(of: attempt.task, effects: &effects)
     let limit = workflow.policy.failuresMax ?? .max
@@ -387,13 +395,14 @@ package struct Manager: ~Copyable {
       for successor in successors where tasks[successor.index].state == .waiting {
         tasks[successor.index].become(.cancelled)
         progressCounts.cancelledCount += 1
+        keepInputs(of: successor, effects: &effects)
         releaseConsumption(of: successor, effects: &effects)
         stack.append(successor)
       }
     }
   }
 
-  private mutating func satisfySuccessors(of task: TaskID, at now: Instant) {
+  mutating func satisfySuccessors(of task: TaskID, at now: Instant) {
     for output in workflow.outputs(of: task) where workflow.files[output.file].producer == task {
       let isLate =
         workflow.files[output.file].isPublished && usesCommit(task)

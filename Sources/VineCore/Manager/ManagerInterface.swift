@@ -8,6 +8,8 @@ package enum ManagerEvent: Equatable, Sendable {
   case workerLost(WorkerID)
   /// All records up to this one are durable; they are counted from 1 as they were appended.
   case journalSynced(upTo: Int)
+  /// Nothing can be made durable any more: nothing is published, and the run ends with what runs.
+  case journalFailed
   /// The rename of a committed output ended; `error` is 0 or an errno.
   case published(FileID, error: Int32)
   /// Start nothing more, let what runs end (SIGUSR1, RUN/stop, walltime).
@@ -20,6 +22,9 @@ package enum ManagerEvent: Equatable, Sendable {
 package enum ManagerEffect: Equatable, Sendable {
   case send(ManagerMessage, to: WorkerID)
   case append(JournalRecord)
+  /// The records until `endGroup` are durable together or not at all.
+  case beginGroup
+  case endGroup
   /// Somebody waits until all that was appended is durable.
   case sync
   /// Rename the committed output to its path.
@@ -46,6 +51,8 @@ package enum Report: Equatable, Sendable {
 /// A durable fact.
 package enum JournalRecord: Equatable, Sendable {
   case done(AttemptID, worker: WorkerID, node: NodeID, Completion)
+  /// The value of an earlier session counts, though something upstream was made again.
+  case reused(AttemptID)
   case hashed(FileValue, byteCount: Int64, ContentHash)
   /// The value lies on the shared file system, synced.
   case committed(FileValue, byteCount: Int64)
@@ -103,6 +110,8 @@ package struct ManagerOptions: Sendable {
 package struct Progress: Equatable, Sendable {
   package var taskCount = 0
   package var doneCount = 0
+  /// Of those done, the ones that earlier sessions did.
+  package var reusedCount = 0
   package var failedCount = 0
   package var cancelledCount = 0
   /// Staging or sent.

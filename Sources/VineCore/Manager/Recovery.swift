@@ -228,17 +228,26 @@ extension Manager {
 
   // MARK: Values made again
 
-  /// A task succeeded that had succeeded before: is it the same value?
+  /// A task succeeded that had succeeded before, or left outputs before: is it the same value? What
+  /// follows from another one is one group of records: a crash leaves all of them or none.
   mutating func replaceValue(
-    by attempt: AttemptID, on node: NodeID, at now: Instant, effects: inout [ManagerEffect]
+    by attempt: AttemptID, _ record: JournalRecord, on node: NodeID, at now: Instant,
+    effects: inout [ManagerEffect]
   ) {
     let task = attempt.task
     let old = values.accepted[task.index]
-    let isSame = isSameValue(attempt)
-    if !isSame && workflow.tasks[task].isDeterministic && isUsed(task) {
+    let isSame = old != 0 && isSameValue(attempt)
+    if old != 0 && !isSame && workflow.tasks[task].isDeterministic && isUsed(task) {
       contradict(task, seenThrough: task, effects: &effects)
     }
-    values.accepted[task.index] = attempt.number
+    // What was made again as it had been is the value it was: the journal knows it already, and
+    // `accepted` goes on naming the attempt that stands there.
+    if !isSame {
+      effects.append(.beginGroup)
+      if old != 0 { append(.invalidated(AttemptID(task, old), cause: task), effects: &effects) }
+      values.accepted[task.index] = attempt.number
+      append(record, effects: &effects)
+    }
     for output in workflow.outputs(of: task) {
       let file = output.file
       let fresh = FileValue(file, attempt: attempt.number)
@@ -255,6 +264,7 @@ extension Manager {
       if let hash = values.earlyHashes.removeValue(forKey: fresh) { values.hashes[file] = hash }
     }
     if !isSame && old != 0 { invalidateConsumers(of: task, at: now, effects: &effects) }
+    if !isSame { effects.append(.endGroup) }
   }
 
   private func isSameValue(_ attempt: AttemptID) -> Bool {

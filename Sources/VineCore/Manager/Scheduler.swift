@@ -27,6 +27,11 @@ extension Manager {
   private mutating func placeReadyTasks(at now: Instant, effects: inout [ManagerEffect]) {
     while mayStart, let request = firstPlaceableRequest() {
       guard let key = topKey(of: request) else { continue }
+      if conditionalValues[key.task] != nil,
+        takeConditionalValue(of: key.task, at: now, effects: &effects)
+      {
+        continue
+      }
       if let node = chooseNode(for: key.task) {
         ready[request].removeMin()
         start(key.task, on: node, at: now, effects: &effects)
@@ -166,7 +171,8 @@ extension Manager {
         .startTask(
           row.attempt, allocation: row.allocation,
           timeoutMilliseconds: workflow.tasks[row.attempt.task].timeoutMilliseconds,
-          hashesFirst: values.accepted[row.attempt.task.index] != 0),
+          hashesFirst: values.accepted[row.attempt.task.index] != 0
+            || feedsConditionalValue(row.attempt.task)),
         to: allocations[row.allocation.rawValue].worker))
   }
 

@@ -197,6 +197,17 @@ extension Manager {
     }
   }
 
+  /// What was to be published stays under its temporary name for a later session.
+  mutating func onJournalFailed(effects: inout [ManagerEffect]) {
+    isJournalLost = true
+    isDraining = true
+    hasCommittedForLater = true
+    publishingCount -= publishIntents.count
+    publishIntents.removeAll()
+    waitingToPublish = []
+    takeBackAll(effects: &effects)
+  }
+
   // MARK: The barrier
 
   /// When the barrier wants to be looked at though nothing happened.
@@ -209,7 +220,7 @@ extension Manager {
   /// Publishes what may be. Looking costs a walk over the graph, so a large one is looked at less
   /// often than every turn.
   mutating func settle(at now: Instant, effects: inout [ManagerEffect]) {
-    if waitingToPublish.isEmpty { return }
+    if waitingToPublish.isEmpty || isJournalLost { return }
     let isOverdue =
       firstWaitingSince.map { now.since($0) >= Limits.publishWaitNanoseconds } ?? false
     guard isSettlingDue || isOverdue, now >= nextSettling || attempts.liveCount == 0 else { return }
@@ -370,6 +381,28 @@ extension Manager {
   }
 
   // MARK: Ends of sessions
+
+  /// A task that came to nothing is tried again by the next session, which should not have to make
+  /// its inputs again.
+  mutating func keepInputs(of task: TaskID, effects: inout [ManagerEffect]) {
+    guard usesCommit(task), !isJournalLost else { return }
+    for input in workflow.inputs(of: task) {
+      let producer = workflow.files[input.file].producer
+      guard producer != .none, tasks[producer.index].state == .done, usesCommit(producer),
+        isWorthKeeping(input.file)
+      else { continue }
+      orderCommit(of: input.file, effects: &effects)
+    }
+  }
+
+  /// Whether writing a value to the shared file system, at an assumed 100 MB/s, is quicker than
+  /// making it again.
+  private func isWorthKeeping(_ file: FileID) -> Bool {
+    let byteCount = byteCount(of: file)
+    if byteCount <= Limits.keptByteCountMax { return true }
+    let nanoseconds = meanDurations[durationClass(of: workflow.files[file].producer)] ?? 0
+    return nanoseconds >= byteCount * 10
+  }
 
   /// Tasks are left and the session ends: saves what they will read, the dearest bytes first.
   mutating func commitForLater(effects: inout [ManagerEffect]) {

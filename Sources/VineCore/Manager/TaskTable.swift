@@ -58,6 +58,12 @@ struct TaskRow {
 
   init(pendingCount: Int) { self.pendingCount = UInt32(pendingCount) }
 
+  /// It was done in an earlier session, or its earlier value turned out to count.
+  mutating func restoreAsDone() {
+    invariant(state == .waiting || state == .ready, "a task is restored as done while \(state)")
+    state = .done
+  }
+
   mutating func become(_ next: TaskState) {
     invariant(state.canBecome(next), "a task goes from \(state) to \(next)")
     state = next

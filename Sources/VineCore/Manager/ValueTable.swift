@@ -82,6 +82,11 @@ extension Manager {
   /// The content of the accepted value, if it is known.
   package func hash(of file: FileID) -> ContentHash? { values.hashes[file] }
 
+  /// Bytes of the accepted value, as far as a node has it; 0 where none has.
+  package func byteCount(of file: FileID) -> Int64 {
+    replicas.replicas(of: file, limit: 1).first.map { replicas[$0].byteCount } ?? 0
+  }
+
   /// What attempts on `node` link for `file`.
   package func value(of file: FileID, on node: NodeID) -> FileValue {
     guard let replica = replicas.find(file, on: node) else { return acceptedValue(of: file) }

@@ -11,6 +11,7 @@ struct Resources {
   var gpus: Int?
   var retries: Int?
   var timeoutMilliseconds: Int?
+  var isDeterministic: Bool?
   var environment: [String: String] = [:]
 
   static let keys = [
@@ -26,6 +27,7 @@ struct Resources {
     result.disk = disk ?? outer.disk
     result.gpus = gpus ?? outer.gpus
     result.retries = retries ?? outer.retries
+    result.isDeterministic = isDeterministic ?? outer.isDeterministic
     result.timeoutMilliseconds = timeoutMilliseconds ?? outer.timeoutMilliseconds
     if !outer.environment.isEmpty {
       result.environment = outer.environment.merging(environment) { _, inner in inner }
@@ -99,7 +101,10 @@ extension NativeReader {
     if object.contains("timeout") { values.timeoutMilliseconds = try timeout(object) }
     values.environment = try environment(object, "env")
     if let gpus = values.gpus, gpus > 0 { notYet(at(object, "gpus"), "`gpus`") }
-    _ = try word(object, "determinism", among: ["nondeterministic", "deterministic"])
+    let kinds = ["nondeterministic", "deterministic"]
+    if let kind = try word(object, "determinism", among: kinds) {
+      values.isDeterministic = kind == "deterministic"
+    }
     if let effect = try word(object, "effect", among: ["none", "idempotent", "keyed", "once"]),
       effect != "none"
     {

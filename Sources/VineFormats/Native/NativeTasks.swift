@@ -156,6 +156,7 @@ extension NativeReader {
       draft.request = Request()
     }
     draft.retries = UInt16(values.retries ?? 0)
+    draft.isDeterministic = values.isDeterministic ?? false
     draft.timeoutMilliseconds = UInt32(values.timeoutMilliseconds ?? 0)
     draft.priority = Int32(
       try integer(object, "priority", in: Int(Int32.min)...Int(Int32.max)) ?? 0)

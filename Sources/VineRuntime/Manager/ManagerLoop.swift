@@ -21,8 +21,6 @@ package final class ManagerLoop {
   var directory = WorkerDirectory()
   let workerCount: Int
   var events: [ManagerEvent] = []
-  private var recordCount = 0
-  private var isSyncWanted = false
   private var effects: [ManagerEffect] = []
   private var sentAt: [TaskID: Instant] = [:]
   private var notes: [TaskID: AttemptNote] = [:]
@@ -64,7 +62,7 @@ package final class ManagerLoop {
 
   /// Opens the run's files and waits for `workerCount` workers.
   init(
-    _ workflow: consuming Workflow, run: RunDirectory, options: RunOptions,
+    _ workflow: consuming Workflow, session: Session, options: RunOptions,
     environment: [String], mpi: MPIEnvironment?,
     mailbox: Mailbox, poll: EventPoll, workerCount: Int
   ) throws(RuntimeError) {
@@ -73,9 +71,9 @@ package final class ManagerLoop {
     self.poll = poll
     self.options = options
     self.workerCount = workerCount
-    let name = workflow.name
-    self.run = run
-    recorder = try RunRecorder(run, workflowName: name, options: options)
+    run = session.run
+    recorder = try RunRecorder(session, options: options)
+    poll.add(recorder.descriptor, token: PollToken.managerHelpers)
     queue = try BlockingQueue(threadCount: 2)
     poll.add(queue.descriptor, token: PollToken.managerHelpers)
     token = try unpredictableName()
@@ -88,13 +86,19 @@ package final class ManagerLoop {
     groups = SiblingGroups(
       manager: SiblingGroups.Key(bootID: bootID(), processNamespace: processNamespace()))
     processes = ProcessWatch(poll: poll)
-    if !options.isQuiet { tell("vine-mpi: run directory \(run.path)") }
+    var info = stat()
+    if stat(run.outputPack, &info) == 0 { outputOffset = Int64(info.st_size) }
+    if session.isContinued {
+      core.restore(session.continuation.restored, effects: &effects)
+    }
+    tellBeginning(session)
   }
 
   /// Nanoseconds until something is due.
   package func nanosecondsToDeadline() -> Int64? {
     var due = max(nextStopCheck - monotonicNanoseconds(), 0)
     if let deadline = core.nextDeadline { due = min(due, max(deadline.since(clock.now), 0)) }
+    if let journal = recorder.nanosecondsToDeadline() { due = min(due, journal) }
     return due
   }
 
@@ -107,13 +111,9 @@ package final class ManagerLoop {
     decide()
     try act()
     try recorder.flush()
-    if isSyncWanted {
-      isSyncWanted = false
-      events.append(.journalSynced(upTo: recordCount))
-    }
     moveEnding(at: monotonicNanoseconds())
     mailbox.flush()
-    return count > 0 || !events.isEmpty
+    return count > 0
   }
 
   private func gather() throws(RuntimeError) -> Int {
@@ -131,12 +131,46 @@ package final class ManagerLoop {
       events.append(.published(published.file, error: published.error))
       count += 1
     }
+    count += try hearJournal()
     if now >= nextStopCheck {
       nextStopCheck = now + 1_000_000_000
       if access(run.stopFile, F_OK) == 0 { drain(because: "\(run.stopFile) exists") }
       if !hasOrderedLeaving { progress.show(core.progress, at: clock.now) }
     }
     return count
+  }
+
+  /// What became durable, or that nothing can any more.
+  private func hearJournal() throws(RuntimeError) -> Int {
+    let news = recorder.takeEvents()
+    if recorder.isSuperseded {
+      throw RuntimeError(
+        "go on with", run.path, detail: "another vine-mpi has taken the run over", exitStatus: 4)
+    }
+    if let failure = recorder.failure, !hasToldJournalFailure {
+      hasToldJournalFailure = true
+      progress.interrupt()
+      complain(
+        "vine-mpi: \(failure)\nvine-mpi: nothing more is started or published; what is durable "
+          + "already stays. Free space there or see to the file system, then run again.")
+    }
+    events.append(contentsOf: news)
+    return news.count
+  }
+
+  private var hasToldJournalFailure = false
+
+  private func tellBeginning(_ session: Session) {
+    for notice in session.notices { complain("vine-mpi: \(notice)") }
+    if options.isQuiet { return }
+    let count = core.progress.reusedCount
+    if !session.isContinued {
+      tell("vine-mpi: run directory \(run.path)")
+    } else {
+      tell(
+        "vine-mpi: going on with \(run.path): \(count) of \(core.workflow.tasks.count) tasks are "
+          + "done (--fresh starts anew)")
+    }
   }
 
   private func decide() {
@@ -153,15 +187,16 @@ package final class ManagerLoop {
       switch effect {
       case .send(let message, let worker): send(message, to: worker)
       case .append(let record):
-        recordCount += 1
         let node: String =
           if case .done(_, _, let node, _) = record {
             directory.nodeNames[node.index]
           } else {
             ""
           }
-        recorder.record(record, in: core.workflow, nodeName: node)
-      case .sync: isSyncWanted = true
+        recorder.record(record, of: core, nodeName: node)
+      case .beginGroup: recorder.beginGroup()
+      case .endGroup: recorder.endGroup()
+      case .sync: recorder.requestSync()
       case .publish(let value): publish(value)
       case .discard(let value): discard(value)
       case .report(let report): show(report)
@@ -437,7 +472,7 @@ package final class ManagerLoop {
   /// The run is refused: nothing more happens.
   private func refuse(_ text: String) {
     complain("vine-mpi: \(text)")
-    try? run.write(OutcomeFile(status: 2, epoch: 1, text: statusText(2)))
+    try? run.write(OutcomeFile(status: 2, epoch: Int(recorder.epoch), text: statusText(2)))
     exitStatus = 2
   }
 
@@ -456,12 +491,17 @@ package final class ManagerLoop {
 
   private func finish() throws(RuntimeError) -> Int32 {
     guard let outcome else { return 1 }
-    let status = isInterrupted ? 3 : outcome.exitStatus
-    try recorder.close(status: status)
+    var status = isInterrupted ? 3 : outcome.exitStatus
+    let reason: SessionClose.Reason = status == 3 ? .drained : status == 0 ? .ended : .error
+    try recorder.close(
+      SessionClose(
+        reason: reason, status: status, doneCount: UInt64(outcome.doneCount),
+        failedCount: UInt64(outcome.failedCount)))
+    if recorder.failure != nil && status != 2 { status = 7 }
     try recorder.writeDigests(of: core.workflow)
     let summary = summary(of: outcome, status: status)
     try run.write(summary)
-    try run.write(OutcomeFile(status: status, epoch: 1, text: statusText(status)))
+    try run.write(OutcomeFile(status: status, epoch: Int(recorder.epoch), text: statusText(status)))
     if !options.isQuiet {
       tell(
         closingText(
@@ -484,7 +524,8 @@ package final class ManagerLoop {
       taskCPUSeconds: Double(recorder.cpuMicroseconds) / 1e6)
     summary.tasks = SummaryFile.Tasks(
       total: core.workflow.tasks.count, done: outcome.doneCount, failed: outcome.failedCount,
-      cancelled: outcome.cancelledCount, left: outcome.leftCount, triedAgain: triedAgainCount)
+      cancelled: outcome.cancelledCount, left: outcome.leftCount, triedAgain: triedAgainCount,
+      reused: core.progress.reusedCount)
     summary.bytes.sharedFileSystemToNode = totals.sharedReadByteCount
     summary.bytes.nodeToNode = totals.receivedByteCount
     summary.bytes.nodeToSharedFileSystem = totals.sharedWrittenByteCount
@@ -499,8 +540,12 @@ package final class ManagerLoop {
     // The launcher's way of saying that all is over.
     if partingDeadline != nil { return }
     complain("vine-mpi: stopped by a signal; the run is in \(run.path)")
-    try? recorder.close(status: 3)
-    try? run.write(OutcomeFile(status: 3, epoch: 1, text: statusText(3)))
+    try? recorder.close(
+      SessionClose(
+        reason: .signal, status: 3, doneCount: UInt64(core.progress.doneCount),
+        failedCount: UInt64(core.progress.failedCount)), timeoutNanoseconds: 300_000_000)
+    try? run.write(
+      OutcomeFile(status: 3, epoch: Int(recorder.epoch), text: statusText(3)))
   }
 }
 

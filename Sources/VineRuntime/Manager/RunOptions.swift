@@ -5,6 +5,12 @@ internal import VineCore
 package struct RunOptions: Sendable {
   /// `--run-dir`; nil: `vine-runs/NAME-TIME`.
   package var runDirectory: String?
+  /// `--fresh`: never go on with an earlier run.
+  package var isFresh = false
+  /// `--salvage`: go on with what can be read of a damaged journal.
+  package var salvages = false
+  /// Seconds after which a silent owner of the run counts as dead; nil: a minute.
+  package var leaseSeconds: Double?
   /// `--scratch`; empty: each node looks for a place.
   package var scratch = ""
   package var tracePath: String?

@@ -119,6 +119,7 @@ func closingText(
 ) -> String {
   let tasks = summary.tasks
   var counts = "\(tasks.done) of \(tasks.total) tasks done"
+  if tasks.reused > 0 { counts += " (\(tasks.reused) by earlier sessions)" }
   if tasks.failed > 0 { counts += ", \(tasks.failed) failed" }
   if tasks.cancelled > 0 { counts += ", \(tasks.cancelled) not run" }
   if tasks.left > 0 { counts += ", \(tasks.left) left" }
@@ -147,7 +148,12 @@ func statusText(_ status: Int32) -> String {
   case 0: "all done"
   case 1: "some tasks failed"
   case 2: "refused"
-  case 3: "interrupted before all tasks had run"
+  case 3: "interrupted before all tasks had run; run the same command again to go on"
+  case 4: "another vine-mpi owns the run"
+  case 6: "the journal is corrupt"
+  case 7: "the storage of the journal fails"
+  case 8: "a task contradicts what it made before"
+  case 9: "a run directory of another version or run"
   default: "ended with status \(status)"
   }
 }

@@ -24,6 +24,8 @@ struct SummaryFile: Codable, Equatable {
     /// Left for the next session.
     var left = 0
     var triedAgain = 0
+    /// Of those done, the ones that earlier sessions did.
+    var reused = 0
   }
   /// Bytes moved, by route.
   struct Bytes: Codable, Equatable {
@@ -65,6 +67,67 @@ struct RunDirectory {
   /// The last part of its path: names the run.
   var name: String { path.split(separator: "/").last.map(String.init) ?? "run" }
 
+  /// What a run directory says of itself, in `RUN/run.json`.
+  struct Identity: Codable {
+    var workflow: String
+    /// Seconds since 1970.
+    var created: Int64
+  }
+
+  /// How the last session ended; nil when it has not, or did not in order.
+  var outcome: OutcomeFile? {
+    guard let bytes = try? readFile("\(path)/outcome") else { return nil }
+    return try? JSONDecoder().decode(OutcomeFile.self, from: Data(bytes))
+  }
+
+  var hasJournal: Bool { access("\(path)/journal", F_OK) == 0 }
+
+  /// The latest run of the workflow file at `workflowPath` in `vine-runs`, if that is not all done.
+  package static func unfinished(of workflowPath: String) -> RunDirectory? {
+    let parent = absolutePath("vine-runs")
+    var latest: (created: Int64, run: RunDirectory)?
+    for entry in FileTree.entries(of: parent).entries where entry.isDirectory {
+      let run = RunDirectory(path: "\(parent)/\(entry.name)")
+      guard let bytes = try? readFile("\(run.path)/run.json"),
+        let identity = try? JSONDecoder().decode(Identity.self, from: Data(bytes)),
+        identity.workflow == workflowPath, run.hasJournal
+      else { continue }
+      // Names end in the time, so they order runs of one second.
+      if latest.map({ ($0.created, $0.run.path) < (identity.created, run.path) }) ?? true {
+        latest = (identity.created, run)
+      }
+    }
+    guard let latest, latest.run.outcome?.status != 0 else { return nil }
+    return latest.run
+  }
+
+  /// The run to go on with, else a new one.
+  static func open(
+    chosen: String?, workflowPath: String, workflowName: String, isFresh: Bool
+  ) throws(RuntimeError) -> RunDirectory {
+    if let chosen {
+      let run = RunDirectory(path: absolutePath(chosen))
+      if run.hasJournal {
+        if isFresh {
+          throw RuntimeError(
+            "begin a new run in", run.path,
+            detail: "it holds an earlier run; choose another directory, or leave out --fresh to go "
+              + "on with it")
+        }
+        return run
+      }
+    } else if !isFresh, let run = unfinished(of: workflowPath) {
+      return run
+    }
+    let run = try make(chosen: chosen, workflowName: workflowName)
+    try run.write(
+      Identity(workflow: workflowPath, created: Int64(time(nil))), to: "\(run.path)/run.json")
+    return run
+  }
+
+  /// A session opens: until it ends there is no outcome.
+  func removeOutcome() { unlink("\(path)/outcome") }
+
   /// Makes a new run directory: `chosen`, or `vine-runs/NAME-TIME` in the working directory with
   /// `vine-runs/latest` pointing to it.
   static func make(chosen: String?, workflowName: String) throws(RuntimeError) -> RunDirectory {
@@ -78,14 +141,6 @@ struct RunDirectory {
       if error != 0 { throw RuntimeError("make run directory", path, errno: error) }
     } else {
       path = try makeNumbered(in: absolutePath("vine-runs"), workflowName: workflowName)
-    }
-    if access("\(path)/journal", F_OK) == 0 {
-      throw RuntimeError(
-        "use run directory", path,
-        detail: "it holds an earlier run; choose another one with --run-dir")
-    }
-    if mkdir("\(path)/journal", 0o700) != 0 {
-      throw RuntimeError("make", "\(path)/journal", errno: errno)
     }
     return RunDirectory(path: path)
   }

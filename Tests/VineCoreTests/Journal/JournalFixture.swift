@@ -118,7 +118,8 @@ let oneOfEach: [JournalEntry] =
       SessionOpen(
         epoch: 2, time: 99, version: "1.0", host: "node", jobID: "77", workflowPath: "/a/b",
         workflowName: "b", tailEpoch: 1, tailSegment: 4, tailByteCount: 1000,
-        tailRecordNumber: 55)),
+        tailRecordNumber: 55,
+        owner: ProcessIdentity(bootID: "b", namespace: 1, number: 2, startTick: 3))),
     definition(4),
     .sourceDefinition(
       SourceDefinition(

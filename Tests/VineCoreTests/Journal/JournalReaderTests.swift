@@ -178,6 +178,19 @@ struct JournalReaderTests {
     #expect(entries.count == all.count + 1)
   }
 
+  @Test func aSegmentInWhichNothingBecameDurableIsPassedOver() {
+    var image = small()
+    image.begin(SegmentName(epoch: 1, number: 1))
+    image.segments[1].bytes.removeLast(9)
+    image.begin(SegmentName(epoch: 1, number: 2))
+    for _ in 0..<3 {
+      image.append(.invalidate(TaskNumber(1), attempt: 1, cause: .none))
+      image.flush()
+    }
+    #expect(image.read().reading.verdict == .clean)
+    #expect(image.read().entries.count == 11 + 3)
+  }
+
   @Test func whatAReplacedSessionWroteTooLateIsNotRead() {
     var image = small()
     let tail = image.read().reading.tail

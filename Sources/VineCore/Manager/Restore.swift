@@ -1,0 +1,186 @@
+// Going on from what earlier sessions left. An adapter compares their journal with the description
+// at hand by keys; what still holds comes in here, in terms of this run's tasks and files.
+
+/// What earlier sessions left.
+package struct RestoredRun: Sendable {
+  /// How far an earlier value of a task counts.
+  package enum Reuse: UInt8, Sendable {
+    /// There is none, or it is of another definition.
+    case none
+    /// The task and all that is upstream of it are unchanged.
+    case whole
+    /// The task is unchanged; its value counts if each input comes out with its earlier content.
+    case conditional
+  }
+
+  package var reuse: [Reuse]
+  /// The accepted attempt of each task; 0: none.
+  package var accepted: [UInt32]
+  /// Tries so far, by task: numbering goes on behind them, so that no two values share a number.
+  package var attemptCounts: [UInt32]
+  /// Files of accepted attempts that lie on the shared file system.
+  package var durable: [Copy] = []
+  /// Contents of accepted values, as far as they are known.
+  package var hashes: [FileID: ContentHash] = [:]
+  /// For each task with conditional reuse, the contents it read, in the order of its inputs;
+  /// `.unknown` for an input that no task makes and that did not change.
+  package var inputHashes: [TaskID: [ContentHash]] = [:]
+
+  package struct Copy: Sendable {
+    package var file: FileID
+    /// Names the copy.
+    package var attempt: UInt32
+    package var isPublished: Bool
+    package init(file: FileID, attempt: UInt32, isPublished: Bool) {
+      self.file = file
+      self.attempt = attempt
+      self.isPublished = isPublished
+    }
+  }
+
+  /// Nothing is left of anything.
+  package init(taskCount: Int) {
+    reuse = Array(repeating: .none, count: taskCount)
+    accepted = Array(repeating: 0, count: taskCount)
+    attemptCounts = Array(repeating: 0, count: taskCount)
+  }
+}
+
+/// An earlier value that counts if its task's inputs come out as they were.
+struct ConditionalValue {
+  let accepted: UInt32
+  let inputHashes: [ContentHash]
+  let copies: [RestoredRun.Copy]
+  let hashes: [FileID: ContentHash]
+}
+
+extension Manager {
+  /// Enters what earlier sessions left. Tasks that are done count as done; a value that was lost with
+  /// its nodes is made again only if somebody needs it. Before any node is added.
+  package mutating func restore(_ restored: RestoredRun, effects: inout [ManagerEffect]) {
+    hasLosses = true
+    for task in workflow.tasks.ids {
+      tasks[task.index].attemptCount = max(
+        restored.attemptCounts[task.index], restored.accepted[task.index])
+    }
+    enterCopies(restored)
+    for task in workflow.tasks.ids where restored.reuse[task.index] == .whole {
+      enterDone(task, attempt: restored.accepted[task.index])
+    }
+    for task in workflow.tasks.ids where tasks[task.index].state == .done {
+      releaseConsumption(of: task, effects: &effects)
+      satisfySuccessors(of: task, at: .zero)
+    }
+    for task in workflow.tasks.ids where tasks[task.index].state == .done {
+      restoreOutputs(of: task, effects: &effects)
+    }
+    isSettlingDue = true
+  }
+
+  private mutating func enterDone(_ task: TaskID, attempt: UInt32) {
+    // Ready tasks keep a stale key in their heap, which is dropped when it comes up.
+    tasks[task.index].restoreAsDone()
+    values.accepted[task.index] = attempt
+    progressCounts.doneCount += 1
+    progressCounts.reusedCount += 1
+  }
+
+  private mutating func enterCopies(_ restored: RestoredRun) {
+    var copies: [TaskID: [RestoredRun.Copy]] = [:]
+    for copy in restored.durable {
+      let producer = workflow.files[copy.file].producer
+      guard producer != .none else { continue }
+      switch restored.reuse[producer.index] {
+      case .whole:
+        values.durable[copy.file.index] = DurableRow(
+          standing: copy.isPublished ? .published : .committed, attempt: copy.attempt)
+        values.hashes[copy.file] = restored.hashes[copy.file]
+        if copy.isPublished { values.isFromEarlierSession[copy.file.index] = true }
+        if !copy.isPublished && workflow.files[copy.file].isPublished {
+          waitingToPublish.append(copy.file)
+          firstWaitingSince = .zero
+        }
+      case .conditional: copies[producer, default: []].append(copy)
+      case .none: break
+      }
+    }
+    for task in workflow.tasks.ids {
+      switch restored.reuse[task.index] {
+      case .none: break
+      case .whole:
+        for output in workflow.outputs(of: task) {
+          values.hashes[output.file] = restored.hashes[output.file]
+        }
+      case .conditional:
+        var hashes: [FileID: ContentHash] = [:]
+        for output in workflow.outputs(of: task) {
+          hashes[output.file] = restored.hashes[output.file]
+        }
+        conditionalValues[task] = ConditionalValue(
+          accepted: restored.accepted[task.index],
+          inputHashes: restored.inputHashes[task] ?? [], copies: copies[task] ?? [],
+          hashes: hashes)
+      }
+    }
+  }
+
+  /// Makes again what somebody needs and what lies nowhere.
+  private mutating func restoreOutputs(of task: TaskID, effects: inout [ManagerEffect]) {
+    for output in workflow.outputs(of: task) {
+      replaceValueIfNeeded(of: output.file, at: .zero, effects: &effects)
+      // Nobody was told yet: an outcome counts when its output does.
+      if workflow.files[output.file].isPublished,
+        values.durable[output.file.index].standing == .published
+      {
+        satisfyLateConsumers(of: output.file, at: .zero)
+      }
+    }
+  }
+
+  /// Takes the earlier value of a task whose inputs came out as they were. Returns whether it did.
+  mutating func takeConditionalValue(
+    of task: TaskID, at now: Instant, effects: inout [ManagerEffect]
+  ) -> Bool {
+    guard let earlier = conditionalValues.removeValue(forKey: task) else { return false }
+    for (place, input) in workflow.inputs(of: task).enumerated()
+    where workflow.files[input.file].producer != .none {
+      guard place < earlier.inputHashes.count, earlier.inputHashes[place].isKnown,
+        values.hashes[input.file] == earlier.inputHashes[place]
+      else { return false }
+    }
+    // Only what is kept in full is taken: half a value would have to be made again anyway.
+    let kept = Set(earlier.copies.map(\.file))
+    for output in workflow.outputs(of: task)
+    where workflow.files[output.file].isPublished || remainingConsumers[output.file.index] > 0 {
+      if usesCommit(task) && !kept.contains(output.file) { return false }
+    }
+    tasks[task.index].restoreAsDone()
+    values.accepted[task.index] = earlier.accepted
+    for copy in earlier.copies {
+      values.durable[copy.file.index] = DurableRow(
+        standing: copy.isPublished ? .published : .committed, attempt: copy.attempt)
+      values.hashes[copy.file] = earlier.hashes[copy.file]
+      if !copy.isPublished && workflow.files[copy.file].isPublished {
+        waitingToPublish.append(copy.file)
+        firstWaitingSince = firstWaitingSince ?? now
+      }
+    }
+    progressCounts.doneCount += 1
+    progressCounts.reusedCount += 1
+    isSettlingDue = true
+    append(.reused(AttemptID(task, earlier.accepted)), effects: &effects)
+    releaseConsumption(of: task, effects: &effects)
+    satisfySuccessors(of: task, at: now)
+    return true
+  }
+
+  /// Whether a consumer's earlier value depends on the content of what `task` makes.
+  func feedsConditionalValue(_ task: TaskID) -> Bool {
+    if conditionalValues.isEmpty { return false }
+    return workflow.outputs(of: task).contains { output in
+      consumerBindings(of: output.file).contains {
+        conditionalValues[workflow.bindings[$0].task] != nil
+      }
+    }
+  }
+}

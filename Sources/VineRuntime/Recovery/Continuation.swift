@@ -1,0 +1,190 @@
+// What the journal of earlier sessions means for the description at hand: which task stands for which
+// number in it, and which values still count.
+
+internal import CLinux
+internal import Glibc
+package import VineCore
+
+/// How a run goes on.
+package struct Continuation: Sendable {
+  package private(set) var restored: RestoredRun
+  /// The number of each task in the journal; `.none`: it gets one when something happens to it.
+  private(set) var numbers: [TaskNumber]
+  /// Finished tasks of the journal that the description has no more.
+  package private(set) var orphans: [String] = []
+  /// What people should know of what was found.
+  package private(set) var notices: [String] = []
+  private let objects: String
+
+  /// Compares by keys. Looks at every durable copy that still matters: an object is read and its
+  /// hash compared, of what lies beside its target or is published the size.
+  package init(
+    _ prior: PriorRun, _ workflow: borrowing Workflow, _ keys: WorkflowKeys, runPath: String
+  ) {
+    restored = RestoredRun(taskCount: workflow.tasks.count)
+    numbers = Array(repeating: .none, count: workflow.tasks.count)
+    objects = "\(runPath)/objects"
+    if prior.tasks.isEmpty { return }
+    var prior = prior
+    var isKnown = Array(repeating: false, count: prior.tasks.count)
+    for task in workflow.tasks.ids {
+      guard let number = prior.number(ofKey: keys.keys[task.index]) else { continue }
+      numbers[task.index] = number
+      isKnown[Int(number.rawValue)] = true
+    }
+    guard case .order(let order) = workflow.topologicalOrder() else { return }
+    for task in order {
+      if numbers[task.index] != .none {
+        takeWhole(task, prior, workflow)
+      } else if let earlier = find(task, &prior, workflow, keys) {
+        isKnown[Int(earlier.rawValue)] = true
+        takeConditional(task, earlier, prior, workflow, keys)
+      }
+    }
+    for (row, task) in prior.tasks.enumerated() where task.isDone && !isKnown[row] {
+      orphans.append(prior.name(of: TaskNumber(UInt32(row))))
+    }
+  }
+
+  // MARK: Unchanged tasks
+
+  private mutating func takeWhole(
+    _ task: TaskID, _ prior: PriorRun, _ workflow: borrowing Workflow
+  ) {
+    guard let row = prior.task(numbers[task.index]) else { return }
+    restored.attemptCounts[task.index] = row.lastAttempt
+    guard row.isDone, row.outputRange.count == workflow.outputs(of: task).count else { return }
+    for (place, input) in workflow.inputs(of: task).enumerated() {
+      let producer = workflow.files[input.file].producer
+      guard producer != .none else { continue }
+      guard restored.reuse[producer.index] == .whole, place < row.inputRange.count,
+        case .output(let read) = prior.inputs[row.inputRange.lowerBound + place],
+        prior.task(read.task)?.attempt == read.attempt
+      else { return }
+    }
+    restored.reuse[task.index] = .whole
+    restored.accepted[task.index] = row.attempt
+    takeOutputs(of: task, row, prior, workflow)
+  }
+
+  private mutating func takeOutputs(
+    of task: TaskID, _ row: PriorTask, _ prior: PriorRun, _ workflow: borrowing Workflow
+  ) {
+    for (place, output) in workflow.outputs(of: task).enumerated() {
+      let copy = prior.outputs[row.outputRange.lowerBound + place]
+      if copy.hash.isKnown { restored.hashes[output.file] = copy.hash }
+      guard copy.place != .none else { continue }
+      let path =
+        copy.place == .objects
+        ? objectPath(of: copy.hash, in: objects) : prior.text.string(copy.path)
+      if isIntact(copy, at: path, isDirectory: workflow.files[output.file].isDirectory) {
+        restored.durable.append(
+          RestoredRun.Copy(
+            file: output.file, attempt: attempt(ofTemporary: path) ?? row.attempt,
+            isPublished: copy.place == .published))
+      } else if takeRenamed(copy, output.file, row, workflow) {
+        continue
+      } else {
+        notices.append(
+          "\(path), made by task \(workflow.name(of: task)), is not what was written there; the "
+            + "task runs again if that is needed")
+      }
+    }
+  }
+
+  /// A crash between a rename and its record leaves the output under its own name already.
+  private mutating func takeRenamed(
+    _ copy: PriorOutput, _ file: FileID, _ row: PriorTask, _ workflow: borrowing Workflow
+  ) -> Bool {
+    guard copy.place == .temporary else { return false }
+    var published = copy
+    published.place = .published
+    let path = workflow.locationText(file)
+    guard copy.hash.isKnown, contentHash(at: path) == copy.hash else { return false }
+    restored.durable.append(
+      RestoredRun.Copy(file: file, attempt: row.attempt, isPublished: true))
+    return true
+  }
+
+  private func isIntact(_ copy: PriorOutput, at path: String, isDirectory: Bool) -> Bool {
+    var info = stat()
+    guard stat(path, &info) == 0 else { return false }
+    switch copy.place {
+    case .none: return false
+    case .objects: return contentHash(at: path) == copy.hash
+    case .temporary, .published:
+      if isDirectory { return info.st_mode & S_IFMT == S_IFDIR }
+      guard Int64(info.st_size) == copy.byteCount else { return false }
+      return copy.place == .published || !copy.hash.isKnown || contentHash(at: path) == copy.hash
+    }
+  }
+
+  private func contentHash(at path: String) -> ContentHash? {
+    let descriptor = clinux_open_at(AT_FDCWD, path, O_RDONLY, 0)
+    guard descriptor >= 0 else { return nil }
+    defer { close(descriptor) }
+    return VineRuntime.contentHash(of: descriptor).1
+  }
+
+  /// The attempt that a temporary name ends with: the copy may be of a later attempt than the
+  /// journal's, when that made the same again.
+  private func attempt(ofTemporary path: String) -> UInt32? {
+    guard path.contains(".vine-"), let dash = path.lastIndex(of: "-") else { return nil }
+    return UInt32(path[path.index(after: dash)...])
+  }
+
+  // MARK: Tasks with other inputs
+
+  /// The task of this name whose own definition is the same.
+  private func find(
+    _ task: TaskID, _ prior: inout PriorRun, _ workflow: borrowing Workflow, _ keys: WorkflowKeys
+  ) -> TaskNumber? {
+    let name = workflow.name(of: task)
+    return prior.numbers(ofDefinition: keys.definitions[task.index]).last {
+      prior.name(of: $0) == name && prior.task($0)?.isDone ?? false
+    }
+  }
+
+  private mutating func takeConditional(
+    _ task: TaskID, _ number: TaskNumber, _ prior: PriorRun, _ workflow: borrowing Workflow,
+    _ keys: WorkflowKeys
+  ) {
+    guard let row = prior.task(number),
+      row.outputRange.count == workflow.outputs(of: task).count,
+      row.inputRange.count == workflow.inputs(of: task).count
+    else { return }
+    restored.attemptCounts[task.index] = row.lastAttempt
+    var hashes: [ContentHash] = []
+    for (place, input) in workflow.inputs(of: task).enumerated() {
+      let read = prior.inputs[row.inputRange.lowerBound + place]
+      guard let hash = hashRead(read, input.file, prior, workflow, keys) else { return }
+      hashes.append(hash)
+    }
+    restored.reuse[task.index] = .conditional
+    restored.accepted[task.index] = row.attempt
+    restored.inputHashes[task] = hashes
+    takeOutputs(of: task, row, prior, workflow)
+  }
+
+  /// The content an earlier attempt read; `.unknown` for a source that is as it was, nil when it
+  /// cannot be told.
+  private func hashRead(
+    _ read: InputValue, _ file: FileID, _ prior: PriorRun, _ workflow: borrowing Workflow,
+    _ keys: WorkflowKeys
+  ) -> ContentHash? {
+    switch read {
+    case .inline: return workflow.files[file].kind == .buffer ? .unknown : nil
+    case .output(let place):
+      guard workflow.files[file].producer != .none, let output = prior.output(place),
+        output.hash.isKnown
+      else { return nil }
+      return output.hash
+    case .source(let number):
+      guard let source = prior.source(number), let now = keys.sources[file],
+        source.byteCount == now.byteCount, source.modificationTime == now.modificationTime,
+        prior.text.string(source.path) == workflow.locationText(file)
+      else { return nil }
+      return .unknown
+    }
+  }
+}

@@ -1,0 +1,45 @@
+// One session on a run: its journal taken, what earlier sessions left compared with the description.
+
+internal import Glibc
+internal import VineCore
+
+struct Session {
+  let run: RunDirectory
+  let journal: JournalFile
+  let keys: WorkflowKeys
+  let continuation: Continuation
+  let priorTaskCount: Int
+  let priorSourceCount: Int
+  /// Whether there were sessions before.
+  let isContinued: Bool
+  /// What people should know before anything runs.
+  let notices: [String]
+
+  /// Takes the run: from here on no other manager may. The session before must have ended, or be
+  /// known or shown to be dead.
+  static func open(
+    _ workflow: borrowing Workflow, workflowPath: String, in run: RunDirectory,
+    options: RunOptions
+  ) throws(RuntimeError) -> Session {
+    var info = SessionInfo(workflowName: workflow.name)
+    info.workflowPath = workflowPath
+    for name in ["SLURM_JOB_ID", "PBS_JOBID"] {
+      if let value = getenv(name) { info.jobID = String(cString: value) }
+    }
+    var journalOptions = JournalOptions()
+    if let seconds = options.leaseSeconds {
+      journalOptions.lease.takeover = Int64(seconds * 1e9)
+      journalOptions.lease.renewal = journalOptions.lease.takeover / 6
+    }
+    let opened = try JournalDirectory.open(
+      run.path, options.salvages ? .salvage : .resume, info, options: journalOptions)
+    run.removeOutcome()
+    let keys = WorkflowKeys(workflow)
+    let continuation = Continuation(opened.prior, workflow, keys, runPath: run.path)
+    return Session(
+      run: run, journal: opened.file, keys: keys, continuation: continuation,
+      priorTaskCount: opened.prior.tasks.count, priorSourceCount: opened.prior.sources.count,
+      isContinued: opened.prior.sessionCount > 0,
+      notices: opened.notices + continuation.notices)
+  }
+}
