@@ -8,6 +8,8 @@
 # usage: qsub -v VINE_ARGUMENTS="WORKFLOW [OPTIONS OF VINE-MPI]" pbs.sh
 #
 # One rank per node is enough: it uses every core of the node that the job has.
+# A lost node costs the tasks that ran there, a lost session is continued on the
+# nodes that are left (run-rounds.sh).
 # Adapt the lines above, and load your site's modules here:
 #   module load openmpi hwloc
 
@@ -18,15 +20,19 @@ if [ $# = 0 ]; then
     set -- "${arguments[@]}"
 fi
 
+# PBS runs a copy of this script, so run-rounds.sh is looked for where vine-mpi
+# was installed, and where the job was submitted.
+for rounds in "${VINE_ROUNDS_SCRIPT:-}" "$(dirname "$0")/run-rounds.sh" \
+    "$(dirname "$(command -v vine-mpi)")/../share/vine-mpi/jobscripts/run-rounds.sh" \
+    run-rounds.sh jobscripts/run-rounds.sh; do
+    [[ ! -f $rounds ]] || break
+done
+[[ -f $rounds ]] || { echo "run-rounds.sh not found; set VINE_ROUNDS_SCRIPT to it" >&2; exit 2; }
+
 # Node-local scratch: the $TMPDIR that PBS makes for the job; on nodes that ssh
 # reaches without it, /local/scratch or /tmp.
 # PBS_NODEFILE has one line per MPI process. An Open MPI without PBS support
 # starts its daemons with ssh.
-mpirun --hostfile "$PBS_NODEFILE" vine-mpi "$@" &
-pid=$!
-trap 'kill -TERM "$pid"' TERM
-while true; do
-    wait "$pid"
-    status=$?
-    kill -0 "$pid" 2>/dev/null || exit "$status"
-done
+# A fixed directory, so that a job that is run again goes on where it was.
+[[ " $* " == *" --run-dir"* ]] || set -- --run-dir "vine-runs/job-${PBS_JOBID:-$$}" "$@"
+exec bash "$rounds" "$@"

@@ -43,29 +43,32 @@ package enum Rank {
   package static func run(
     options: RunOptions, load: () -> PreparedRun?
   ) -> Int32 {
+    // Before anything can take its parent's place.
+    let launcher = Launcher.ofThisProcess()
+    let watcher = Watcher()
+    var mpi: MPIEnvironment?
+    var managerBox: Mailbox?
+    func departure() -> Departure {
+      Departure(watcher: watcher, launcher: mpi?.rank == 0 ? launcher : nil)
+    }
     do throws(RuntimeError) {
-      // Before anything can take its parent's place.
-      let launcher = Launcher.ofThisProcess()
-      let watcher = Watcher()
       // MPI libraries add variables of their own when they start.
       let environment = taskEnvironment()
       let signals = try SignalSource()
-      var mpi: MPIEnvironment?
       if case .ranks(let count) = Launch.detect() { mpi = try MPIEnvironment(expecting: count) }
       return try run(
-        options: options, mpi: mpi, signals: signals,
-        departure: Departure(watcher: watcher, launcher: mpi?.rank == 0 ? launcher : nil),
-        environment: environment, load: load)
+        options: options, mpi: mpi, signals: signals, departure: departure(),
+        managerBox: &managerBox, environment: environment, load: load)
     } catch {
       complain("vine-mpi: \(error)")
       // Other ranks may wait for this one in MPI_Finalize for ever: leave without it.
-      leave(error.exitStatus ?? 2)
+      refuse(error.exitStatus ?? 2, by: managerBox, size: mpi?.size ?? 1, departure())
     }
   }
 
   private static func run(
     options: RunOptions, mpi: MPIEnvironment?, signals: SignalSource, departure: Departure,
-    environment: [String], load: () -> PreparedRun?
+    managerBox: inout Mailbox?, environment: [String], load: () -> PreparedRun?
   ) throws(RuntimeError) -> Int32 {
     clinux_become_subreaper()
     clinux_set_timer_slack(1000)
@@ -78,16 +81,16 @@ package enum Rank {
     poll.add(signals.descriptor, token: PollToken.signals)
     var manager: ManagerLoop?
     var worker: WorkerLoop?
-    var managerBox: Mailbox?
     if rank == 0 {
       let box = try Mailbox(role: .manager, mpi: mpi)
-      guard let prepared = load() else { refuse(by: box, size: size, departure) }
+      managerBox = box
+      guard let prepared = load() else { refuse(2, by: box, size: size, departure) }
       let workerCount = size - 1 + (hostsWorker ? 1 : 0)
       let directory = try RunDirectory.open(
         chosen: options.runDirectory, workflowPath: prepared.path, workflowName: prepared.name,
         isFresh: options.isFresh)
       guard let workflow = prepared.workflow(directory.path) else {
-        refuse(by: box, size: size, departure)
+        refuse(2, by: box, size: size, departure)
       }
       let session = try Session.open(
         workflow, workflowPath: prepared.path, in: directory, options: options)
@@ -95,7 +98,6 @@ package enum Rank {
         workflow, session: session, options: options, environment: environment, mpi: mpi,
         mailbox: box, poll: poll,
         workerCount: workerCount)
-      managerBox = box
     }
     var workerBox: Mailbox?
     if hostsWorker {
@@ -112,7 +114,7 @@ package enum Rank {
       poll: poll, signals: signals, rankCount: size, hasOtherNodes: neighbours.count < size)
     let status = try loop.run()
     let lastWord = worker?.farewell
-    if status == 2, let managerBox { refuse(by: managerBox, size: size, departure) }
+    if status == 2 && rank == 0 && size > 1 { refuse(2, by: managerBox, size: size, departure) }
     if manager?.hasLosses ?? lastWord?.isWithoutFinalize ?? false { departure.leave(status) }
     managerBox?.close()
     workerBox?.close()
@@ -121,17 +123,19 @@ package enum Rank {
     return status
   }
 
-  /// Rank 0 refuses the run. A launcher that goes on after losses would leave the others waiting:
-  /// they are told, and it is ended unless it ends by itself.
-  private static func refuse(by box: Mailbox, size: Int, _ departure: Departure) -> Never {
-    let word = Farewell(status: 2, isWithoutFinalize: true)
-    for rank in 1..<max(size, 1) { box.send(WireWriter(word), to: rank, .worker) }
+  /// The run cannot go on. A launcher that goes on after losses would leave the others waiting: rank
+  /// 0 tells them, and ends it unless it ends by itself.
+  private static func refuse(
+    _ status: Int32, by box: Mailbox?, size: Int, _ departure: Departure
+  ) -> Never {
+    let word = Farewell(status: status, isWithoutFinalize: true)
+    for rank in 1..<max(size, 1) { box?.send(WireWriter(word), to: rank, .worker) }
     for _ in 0..<50 {
-      box.flush()
-      if !box.hasUnfinishedSends { break }
+      box?.flush()
+      if box?.hasUnfinishedSends != true { break }
       usleep(10_000)
     }
-    departure.leave(2, graceMilliseconds: 3000)
+    departure.leave(status, graceMilliseconds: 3000)
   }
 
   /// Ends this process at once, without MPI_Finalize; the launcher ends the job.
@@ -207,7 +211,7 @@ final class RankLoop {
       abandon()
     }
     guard let farewell = worker.farewell else { return }
-    if farewell.status != 2 {
+    if farewell.isExpulsion {
       complain("vine-mpi: \(hostName()): the manager has given this rank up; leaving")
     }
     abandon(farewell.status)

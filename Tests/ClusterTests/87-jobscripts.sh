@@ -43,3 +43,92 @@ test_pbs_script() {
         bash "$root/jobscripts/pbs.sh" >"$work/said" 2>&1 || fail "status $?: $(<"$work/said")"
     assert_file "$work/x" x
 }
+
+# ---- run-rounds.sh, with stand-ins for mpirun and vine-mpi
+
+# stand_ins: a launcher that knows its hosts (those in ./dead do not answer), and a
+# program whose Nth session runs the Nth line of ./script
+stand_ins() {
+    cat >launcher <<'END'
+#!/bin/bash
+[[ $1 != --version ]] || { echo "mpirun (Open MPI) 4.1.4"; exit; }
+echo "$*" >>launches
+while [[ $1 == -* ]]; do
+    case $1 in
+        -n | --hostfile) shift 2 ;;
+        --host) for host in $(tr , ' ' <<<"$2"); do ! grep -qx "${host%%:*}" dead 2>/dev/null || exit 1; done; shift 2 ;;
+        *) shift ;;
+    esac
+done
+"$@"
+END
+    cat >program <<'END'
+#!/bin/bash
+echo session >>sessions
+mkdir -p run/journal
+outcome() { echo "{\"epoch\": 1, \"status\": $1}" >run/outcome; }
+progress() { head -c 5000 /dev/zero >>run/journal/1-0.vj; }
+eval "$(sed -n "$(wc -l <sessions)p" script)"
+END
+    chmod +x launcher program
+    touch dead
+    export VINE_MPIRUN=$work/launcher VINE_PROGRAM=$work/program
+    unset PBS_NODEFILE SLURM_JOB_NODELIST SLURM_JOB_ID
+}
+rounds() { # STATUS SESSIONS
+    local status=0
+    "$root/jobscripts/run-rounds.sh" --run-dir run w.json >said 2>&1 || status=$?
+    assert_equal "$1" "$status" status
+    assert_equal "$2" "$(wc -l <sessions)" sessions
+}
+
+test_rounds_go_on_after_a_dead_session() {
+    stand_ins
+    printf '%s\n' 'progress; kill -9 $$' 'progress; outcome 3' 'outcome 0' >script
+    rounds 0 3
+    grep -q -- --enable-recovery launches || fail "mpirun was not asked to go on after losses"
+}
+test_rounds_end_without_progress() {
+    stand_ins
+    printf '%s\n' 'progress; exit 1' 'exit 1' 'exit 1' 'outcome 0' >script
+    rounds 3 3
+}
+test_rounds_end_with_a_final_status() {
+    stand_ins
+    echo 'progress; outcome 8; exit 1' >script
+    rounds 8 1
+}
+test_rounds_end_with_a_refusal() {
+    stand_ins
+    echo 'rmdir run/journal; exit 2' >script
+    rounds 2 1
+}
+test_rounds_end_when_asked_to() {
+    stand_ins
+    # shellcheck disable=SC2016
+    echo 'progress; trap "outcome 3; exit 3" USR1; touch started; while :; do sleep 0.1; done' >script
+    sed -i 's/^"$@"$/exec "$@"/' launcher
+    "$root/jobscripts/run-rounds.sh" --run-dir run w.json >said 2>&1 &
+    local script=$! status=0
+    wait_for 10 test -e started
+    kill -USR1 "$script"
+    wait "$script" || status=$?
+    assert_equal 3 "$status" status
+    assert_equal 1 "$(wc -l <sessions)" sessions
+}
+test_rounds_leave_dead_hosts_out() {
+    stand_ins
+    printf '%s\n' a a b >nodes
+    export PBS_NODEFILE=$work/nodes
+    printf '%s\n' 'progress; echo b >dead; exit 1' 'outcome 1' >script
+    rounds 1 2
+    assert_says "b does not answer"
+    grep -q -- "-n 2 --host a:2 " launches || fail "$(cat launches)"
+}
+test_rounds_end_a_launcher_that_hangs() {
+    stand_ins
+    sed -i 's/^"$@"$/"$@"; trap "" TERM; for i in {1..600}; do sleep 0.1; done/' launcher
+    echo 'outcome 0' >script
+    rounds 0 1
+    assert_says "SIGKILL"
+}

@@ -53,15 +53,13 @@ extension ManagerLoop {
 
   /// Ends the run when nobody is left to work.
   func giveUpIfDeserted() {
-    if outcome != nil { return }
-    let isDeserted = directory.isDeserted(workerCount)
+    guard mayBeDeserted, outcome == nil else { return }
+    mayBeDeserted = false
     // Ranks whose agent was lost before it could say what their node has can run nothing.
-    guard isDeserted || (isRegistrationClosed && core.nodeCount == 0) else { return }
+    let isDeserted = !directory.live.contains { directory[$0]?.node != NodeID.none }
+    guard isDeserted, isRegistrationClosed else { return }
     progress.interrupt()
-    complain(
-      isDeserted
-        ? "vine-mpi: all workers are lost; what is not done is left for another start"
-        : "vine-mpi: no node is left that could run tasks")
+    complain("vine-mpi: all workers are lost; what is not done is left for another start")
     let state = core.progress
     outcome = Outcome(
       doneCount: state.doneCount, failedCount: state.failedCount,

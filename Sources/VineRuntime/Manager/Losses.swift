@@ -73,8 +73,7 @@ extension ManagerLoop {
   /// What a lost rank still says is dropped: its tasks belong to others now. It is told to leave.
   func answerLost(_ worker: WorkerID) {
     guard directory.isAnswerDue(to: worker) else { return }
-    mailbox.sendWithoutHope(
-      WireWriter(Farewell(status: 3, isWithoutFinalize: true)), to: worker.index, .worker)
+    mailbox.sendWithoutHope(WireWriter(Farewell.expulsion), to: worker.index, .worker)
   }
 
   /// A message that makes no sense: another build before the registration, damage after it.
@@ -107,12 +106,14 @@ extension ManagerLoop {
     // A rank that the core was never told of cannot be lost to it.
     if let row = directory[worker], row.node != .none { events.append(.workerLost(worker)) }
     closeRegistrationIfComplete()
+    mayBeDeserted = true
   }
 
   /// When every rank has registered or is lost, nobody else will come.
   func closeRegistrationIfComplete() {
     guard !isRegistrationClosed, directory.isComplete(workerCount) else { return }
     isRegistrationClosed = true
+    mayBeDeserted = true
     events.append(.registrationClosed)
   }
 }

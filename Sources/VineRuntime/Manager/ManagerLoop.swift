@@ -40,6 +40,8 @@ package final class ManagerLoop {
   var groups: SiblingGroups
   let processes: ProcessWatch
   var isRegistrationClosed = false
+  /// Whether somebody was lost, or the last one has registered, since this was looked at.
+  var mayBeDeserted = false
   /// Workers that have said goodbye and wait for the last word.
   var departing: [WorkerID] = []
   /// Until when the last words may be on their way.

@@ -49,9 +49,6 @@ struct WorkerDirectory {
     workers.count + lost.keys.count { rows[$0] == nil } == count
   }
 
-  /// Whether all of `count` expected workers are lost.
-  func isDeserted(_ count: Int) -> Bool { lost.count == count }
-
   /// Whether nobody of `count` expected workers is left.
   func isEmpty(_ count: Int) -> Bool { lost.count + departed.count { lost[$0] == nil } == count }
 

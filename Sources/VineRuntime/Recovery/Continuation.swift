@@ -15,6 +15,8 @@ package struct Continuation: Sendable {
   /// What people should know of what was found.
   package private(set) var notices: [String] = []
   private let objects: String
+  /// Paths to which a task of an earlier description has published, too: their size tells too little.
+  private var contestedPaths: Set<String> = []
 
   /// Compares by keys. Looks at every durable copy that still matters: an object is read and its
   /// hash compared, of what lies beside its target or is published the size.
@@ -32,6 +34,11 @@ package struct Continuation: Sendable {
       numbers[task.index] = number
       isKnown[Int(number.rawValue)] = true
     }
+    for (row, task) in prior.tasks.enumerated() where task.isDone && !isKnown[row] {
+      for place in task.outputRange where prior.outputs[place].place == .published {
+        contestedPaths.insert(prior.text.string(prior.outputs[place].path))
+      }
+    }
     guard case .order(let order) = workflow.topologicalOrder() else { return }
     for task in order {
       if numbers[task.index] != .none {
@@ -42,7 +49,9 @@ package struct Continuation: Sendable {
       }
     }
     for (row, task) in prior.tasks.enumerated() where task.isDone && !isKnown[row] {
-      orphans.append(prior.name(of: TaskNumber(UInt32(row))))
+      let name = prior.name(of: TaskNumber(UInt32(row)))
+      // An edited task is there still, under another key.
+      if workflow.taskID(named: name) == nil { orphans.append(name) }
     }
   }
 
@@ -115,7 +124,8 @@ package struct Continuation: Sendable {
     case .temporary, .published:
       if isDirectory { return info.st_mode & S_IFMT == S_IFDIR }
       guard Int64(info.st_size) == copy.byteCount else { return false }
-      return copy.place == .published || !copy.hash.isKnown || contentHash(at: path) == copy.hash
+      if copy.place == .published && !contestedPaths.contains(path) { return true }
+      return copy.hash.isKnown && contentHash(at: path) == copy.hash
     }
   }
 

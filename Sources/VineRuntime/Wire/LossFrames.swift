@@ -22,6 +22,10 @@ struct Farewell: Equatable {
   /// MPI_Finalize waits for all ranks (MPI 3.1, 8.7), so that it must not be called when one is
   /// lost.
   var isWithoutFinalize: Bool
+
+  /// To a rank that was given up, and shows that it lives after all.
+  static let expulsion = Farewell(status: 3, isWithoutFinalize: true)
+  var isExpulsion: Bool { self == Self.expulsion }
 }
 
 extension WireWriter {

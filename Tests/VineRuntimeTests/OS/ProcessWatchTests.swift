@@ -9,7 +9,9 @@ import Testing
 struct ProcessWatchTests {
   /// A process that sleeps; to be reaped by the caller.
   private func sleeper() throws -> Int32 {
-    var arguments: [UnsafeMutablePointer<CChar>?] = ["sleep", "60"].map { strdup($0) } + [nil]
+    let words: [String] = ["sleep", "60"]
+    var arguments: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) }
+    arguments.append(nil)
     defer { for argument in arguments { free(argument) } }
     var process: pid_t = 0
     try #require(posix_spawnp(&process, "sleep", nil, nil, &arguments, environ) == 0)

@@ -1,0 +1,179 @@
+#!/bin/bash
+# usage: run-rounds.sh --run-dir DIR [OPTION OF VINE-MPI]... WORKFLOW
+#
+# Runs vine-mpi inside an allocation (Slurm, PBS, or this host alone) and starts
+# it again on the hosts that are left when a session dies: a run directory with a
+# journal is continued. It ends with the status of DIR/outcome, since mpirun's own
+# tells nothing after a loss:
+#
+#   - with a final one (0, 1, 2, 4 to 9), at once;
+#   - with 3 (interrupted), when somebody asked for that: SIGUSR1, SIGTERM or
+#     DIR/stop;
+#   - with 3, when two sessions one after the other came no further.
+#
+# SIGUSR1 and SIGTERM are passed on to mpirun. Environment:
+#
+#   VINE_MPIRUN            the mpirun to use, with its options; default: mpirun
+#   VINE_PROGRAM           default: vine-mpi
+#   VINE_RANKS_PER_NODE    default: what the batch system says, or 1
+#   VINE_ROUNDS            sessions at most; default: 20
+set -uo pipefail
+
+usage() { sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" | sed '$d' >&2; exit 2; }
+say() { echo "run-rounds: $*" >&2; }
+
+run_dir=
+for ((i = 1; i <= $#; i++)); do
+    case ${!i} in
+        --run-dir) next=$((i + 1)); run_dir=${!next-} ;;
+        --run-dir=*) run_dir=${!i#--run-dir=} ;;
+    esac
+done
+[[ -n $run_dir ]] || usage
+
+read -r -a launcher <<<"${VINE_MPIRUN:-mpirun}"
+program=${VINE_PROGRAM:-vine-mpi}
+kind=$("${launcher[0]}" --version 2>&1)
+case $kind in
+    *"Open MPI) 4"*)
+        # It alone goes on after the loss of a rank or a node, if it is asked to.
+        launcher+=(--enable-recovery)
+        if [[ -n ${SLURM_JOB_ID:-} ]]; then
+            # A lost node must end neither srun's step nor the job.
+            launcher+=(--mca plm_slurm_args "--no-kill --kill-on-bad-exit=0")
+        fi ;;
+esac
+
+# The hosts of the allocation, one a line; nothing without a batch system.
+hosts() {
+    if [[ -n ${SLURM_JOB_NODELIST:-} ]]; then
+        scontrol show hostnames "$SLURM_JOB_NODELIST"
+    elif [[ -n ${PBS_NODEFILE:-} ]]; then
+        sort -u "$PBS_NODEFILE"
+    fi
+}
+
+ranks_of() { # HOST
+    local count
+    if [[ -n ${VINE_RANKS_PER_NODE:-} ]]; then
+        echo "$VINE_RANKS_PER_NODE"
+    elif [[ -n ${SLURM_JOB_NODELIST:-} ]]; then
+        count=${SLURM_NTASKS_PER_NODE:-1}
+        echo "${count%%[!0-9]*}"
+    else
+        count=$(grep -cxF -- "$1" "$PBS_NODEFILE") || count=1
+        echo "$count"
+    fi
+}
+
+# answers HOST: whether a process can be started there
+answers() {
+    if [[ -n ${SLURM_JOB_NODELIST:-} ]] && command -v sinfo >/dev/null; then
+        [[ $(sinfo -h -N -n "$1" -o %T 2>/dev/null | head -n 1) != *@(down|fail|drain|unk|power)* ]] || return 1
+    fi
+    timeout -k 5 60 "${launcher[@]}" -n 1 --host "$1" true >/dev/null 2>&1 </dev/null
+}
+shopt -s extglob
+
+status_of_run() { sed -n 's/.*"status"[^0-9]*\([0-9][0-9]*\).*/\1/p' "$run_dir/outcome" 2>/dev/null; }
+done_count() { sed -n 's/.*"done"[^0-9]*\([0-9][0-9]*\).*/\1/p' "$run_dir/summary.json" 2>/dev/null; }
+journal_bytes() { # all segments together
+    local bytes=0 file size
+    for file in "$run_dir"/journal/*; do
+        size=$(stat -c %s -- "$file" 2>/dev/null) || continue
+        bytes=$((bytes + size))
+    done
+    echo "$bytes"
+}
+
+asked=0 # whether somebody asked for an end
+mpirun_pid=
+# shellcheck disable=SC2317  # called by traps
+pass_on() { # SIGNAL
+    asked=1
+    [[ -z $mpirun_pid ]] || kill "-$1" "$mpirun_pid" 2>/dev/null
+}
+trap 'pass_on USR1' USR1
+trap 'pass_on TERM' TERM INT
+
+nap() { # bash runs a trap only while it waits for a process of its own
+    sleep "$1" &
+    wait $! 2>/dev/null
+}
+
+# One session. Its mpirun waits for ever for a rank that is lost, so that it is
+# ended some time after the run has said how it went.
+session() { # MPIRUN-OPTION...
+    local seen=0 signal
+    rm -f -- "$run_dir/outcome"
+    "${launcher[@]}" "$@" "$program" "${arguments[@]}" &
+    mpirun_pid=$!
+    while kill -0 "$mpirun_pid" 2>/dev/null; do
+        nap 0.5
+        [[ -e $run_dir/outcome ]] || continue
+        seen=$((seen + 1))
+        case $seen in
+            30) signal=TERM ;;
+            50) signal=KILL ;;
+            *) continue ;;
+        esac
+        say "mpirun does not end by itself: SIG$signal"
+        kill "-$signal" "$mpirun_pid" 2>/dev/null
+    done
+    wait "$mpirun_pid"
+    launch_status=$?
+    mpirun_pid=
+}
+
+arguments=("$@")
+options=()
+if [[ -n ${PBS_NODEFILE:-} ]]; then options=(--hostfile "$PBS_NODEFILE"); fi
+mapfile -t all < <(hosts)
+alive=${#all[@]}
+idle_rounds=0
+bytes=$(journal_bytes)
+count=$(done_count)
+for ((round = 1; round <= ${VINE_ROUNDS:-20}; round++)); do
+    session "${options[@]}"
+    status=$(status_of_run)
+    case ${status:-none} in
+        3 | none) ;;
+        *) exit "$status" ;;
+    esac
+    if ((asked)) || [[ -e $run_dir/stop ]]; then exit "${status:-3}"; fi
+
+    # The first frames of a session are no progress.
+    new_bytes=$(journal_bytes)
+    new_count=$(done_count)
+    if ((new_bytes > bytes + 1024)) || [[ $new_count != "$count" ]]; then
+        idle_rounds=0
+    else
+        idle_rounds=$((idle_rounds + 1))
+    fi
+    bytes=$new_bytes count=$new_count
+
+    options=() list=() ranks=0
+    for host in "${all[@]}"; do
+        answers "$host" || { say "$host does not answer"; continue; }
+        slots=$(ranks_of "$host")
+        list+=("$host:$slots")
+        ranks=$((ranks + slots))
+    done
+    if ((asked)); then exit "${status:-3}"; fi
+    if ((${#all[@]} > 0)); then
+        ((${#list[@]} > 0)) || { say "no host is left"; exit 3; }
+        options=(-n "$ranks" --host "$(IFS=,; echo "${list[*]}")")
+    fi
+    # Nothing was begun and no host has gone: another start would end likewise.
+    if [[ ! -e $run_dir/journal && ${#list[@]} == "$alive" ]]; then
+        exit "$((launch_status == 0 ? 3 : launch_status))"
+    fi
+    alive=${#list[@]}
+    if ((idle_rounds >= 2)); then
+        say "two sessions one after the other came no further"
+        exit 3
+    fi
+    say "the session has died; starting again${list[*]:+ on ${list[*]}}"
+done
+say "no further session after ${VINE_ROUNDS:-20}"
+exit 3
