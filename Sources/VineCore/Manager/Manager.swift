@@ -272,7 +272,20 @@ package struct Manager: ~Copyable {
       values.hashes[value.file] = hash
       append(.hashed(value, byteCount: byteCount, hash), effects: &effects)
     } else if liveSlot(of: AttemptID(producer, value.attempt)) != nil {
-      values.earlyHashes[value] = hash
+      values.earlyHashes[value] = EarlyHash(byteCount: byteCount, hash: hash)
+    }
+  }
+
+  /// What was told of an attempt's outputs before its end is known of the accepted value now.
+  mutating func adoptHashes(of attempt: AttemptID, effects: inout [ManagerEffect]) {
+    if values.earlyHashes.isEmpty { return }
+    for output in workflow.outputs(of: attempt.task) {
+      let value = FileValue(output.file, attempt: attempt.number)
+      guard let early = values.earlyHashes.removeValue(forKey: value),
+        values.hashes[output.file] != early.hash
+      else { continue }
+      values.hashes[output.file] = early.hash
+      append(.hashed(value, byteCount: early.byteCount, early.hash), effects: &effects)
     }
   }
 
@@ -325,6 +338,7 @@ package struct Manager: ~Copyable {
     } else {
       values.accepted[task.index] = attempt.number
       append(record, effects: &effects)
+      adoptHashes(of: attempt, effects: &effects)
     }
     commitOutputs(of: task, effects: &effects)
     unpinInputs(of: task, on: node, effects: &effects)

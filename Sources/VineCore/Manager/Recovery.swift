@@ -297,8 +297,8 @@ extension Manager {
       if let byteCount = values.arrivals.removeValue(forKey: fresh) {
         take(fresh, byteCount: byteCount, isSame: isSame, on: node, effects: &effects)
       }
-      if let hash = values.earlyHashes.removeValue(forKey: fresh) { values.hashes[file] = hash }
     }
+    adoptHashes(of: attempt, effects: &effects)
     if !isSame && old != 0 { invalidateConsumers(of: task, at: now, effects: &effects) }
     if !isSame { effects.append(.endGroup) }
   }
@@ -306,7 +306,7 @@ extension Manager {
   private func isSameValue(_ attempt: AttemptID) -> Bool {
     var areAllEqual = true
     for output in workflow.outputs(of: attempt.task) {
-      let fresh = values.earlyHashes[FileValue(output.file, attempt: attempt.number)]
+      let fresh = values.earlyHashes[FileValue(output.file, attempt: attempt.number)]?.hash
       guard let fresh, let old = values.hashes[output.file] else {
         areAllEqual = false
         continue
