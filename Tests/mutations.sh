@@ -15,6 +15,8 @@ trap 'rm -rf "$work"' EXIT
 # A package of core and simulator alone builds in a fraction of the time.
 mkdir -p "$work/Sources/soak"
 cp -r "$root"/Sources/{CChecksum,VineCore,VineSimulator} "$work/Sources"
+# The tree may change meanwhile.
+cp -r "$root/Sources/VineCore" "$work/original"
 collections='.package(url: "https://github.com/apple/swift-collections", from: "1.6.0")'
 if [[ -d $root/.build/checkouts/swift-collections ]]; then
     cp -r "$root/.build/checkouts/swift-collections" "$work/swift-collections"
@@ -62,14 +64,14 @@ doubt-remade    Settling.swift      s/if values.accepted\[task.index\] == 0 { re
 unsynced-intent Settling.swift      s/while let intent = publishIntents.first, intent.record <= record/while let intent = publishIntents.first/
 stale-commit    Settling.swift      s/return row.standing == .committing \&\& .*/return row.standing == .committing/
 double-commit   Settling.swift      s/if error == 0 \&\& !counts/if error == 0/
-void-running    Recovery.swift      s/attempts\[slot\].isVoid = true//
-remade-consumer Recovery.swift      s/guard values.accepted\[consumer.index\] != 0 else/guard tasks[consumer.index].state == .done else/
-same-value      Recovery.swift      s/if fresh != old { return false }//
-no-invalidation Recovery.swift      s/if !isSame \&\& old != 0 { invalidateConsumers.*//
+void-running    Replacement.swift   s/attempts\[slot\].isVoid = true//
+remade-consumer Replacement.swift   s/guard values.accepted\[consumer.index\] != 0 else/guard tasks[consumer.index].state == .done else/
+same-value      Replacement.swift   s/if fresh != old { return false }//
+no-invalidation Replacement.swift   s/if !isSame \&\& old != 0 { invalidateConsumers.*//
 orphans         Recovery.swift      s/for file in orphans { replaceValueIfNeeded.*//
 agent-work      Recovery.swift      s/restartAgentWork(on: node, of: worker, effects: \&effects)//
 agent-commits   Recovery.swift      s/for commit in commitsOfNode { .*//
-heirs           Recovery.swift      s/values.heirs\[replica\] = heir//
+heirs           Replacement.swift   s/values.heirs\[replica\] = heir//
 no-more-nodes   Recovery.swift      s/for request in isBlocked.indices .*//
 dead-node       NodeTable.swift     s/!rows\[node\].isDead \&\& rows\[node\].pool.fits/rows[node].pool.fits/
 source-lost     TransferPlanner.swift s/if !row.isSourceLost {\(.*\)}/\1/
@@ -82,7 +84,7 @@ survivors=0
 row() { printf '%-16s %s\n' "$1" "$2"; }
 try() { # NAME FILE SED
     local file="$work/Sources/VineCore/Manager/$2" original found=''
-    original="$root/Sources/VineCore/Manager/$2"
+    original="$work/original/Manager/$2"
     if [[ $1 != none ]]; then
         sed "$3" "$original" >"$file"
         if cmp -s "$original" "$file"; then
