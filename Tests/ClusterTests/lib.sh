@@ -187,7 +187,11 @@ begin() {
 
 # kill_run SIGNAL: kills what `begin` began and waits until all of it is gone
 kill_run() {
-    kill "-$1" "$pid"
+    local process
+    # On emulated hosts $pid is a script.
+    process=$(named mpirun)
+    # shellcheck disable=SC2086
+    kill "-$1" ${process:-$pid}
     wait "$pid" || true
     wait_for 20 no_rank_left
 }

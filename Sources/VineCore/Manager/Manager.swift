@@ -269,6 +269,8 @@ package struct Manager: ~Copyable {
     let producer = workflow.files[value.file].producer
     guard producer != .none else { return }
     if tasks[producer.index].state == .done && values.accepted[producer.index] == value.attempt {
+      // Both the executor and who commits say it.
+      if values.hashes[value.file] == hash { return }
       values.hashes[value.file] = hash
       append(.hashed(value, byteCount: byteCount, hash), effects: &effects)
     } else if liveSlot(of: AttemptID(producer, value.attempt)) != nil {
@@ -325,6 +327,9 @@ package struct Manager: ~Copyable {
     } else {
       values.accepted[task.index] = attempt.number
       append(record, effects: &effects)
+      for output in workflow.outputs(of: task) {
+        takeEarlyHash(of: FileValue(output.file, attempt: attempt.number), effects: &effects)
+      }
     }
     commitOutputs(of: task, effects: &effects)
     unpinInputs(of: task, on: node, effects: &effects)

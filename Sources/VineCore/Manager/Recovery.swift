@@ -293,10 +293,21 @@ extension Manager {
       if let byteCount = values.arrivals.removeValue(forKey: fresh) {
         take(fresh, byteCount: byteCount, isSame: isSame, on: node, effects: &effects)
       }
-      if let hash = values.earlyHashes.removeValue(forKey: fresh) { values.hashes[file] = hash }
+      takeEarlyHash(of: fresh, effects: &effects)
     }
     if !isSame && old != 0 { invalidateConsumers(of: task, at: now, effects: &effects) }
     if !isSame { effects.append(.endGroup) }
+  }
+
+  /// The hash that came before the end of the attempt is that of the accepted value now.
+  mutating func takeEarlyHash(of fresh: FileValue, effects: inout [ManagerEffect]) {
+    guard let hash = values.earlyHashes.removeValue(forKey: fresh),
+      values.hashes[fresh.file] != hash
+    else { return }
+    values.hashes[fresh.file] = hash
+    append(
+      .hashed(acceptedValue(of: fresh.file), byteCount: byteCount(of: fresh.file), hash),
+      effects: &effects)
   }
 
   private func isSameValue(_ attempt: AttemptID) -> Bool {
