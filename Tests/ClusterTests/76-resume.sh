@@ -328,12 +328,12 @@ edited() { # HOW
     vine "$1" 0 w.json
     assert_file part10 "$(seq 1 10)"
     sed -i 's/echo 5 >>/echo five >>/' w.json
-    "$VINE_MPI" plan w.json --run-dir run >plan
+    "$VINE_MPI" plan w.json --run-dir run >planned
     # What t4 made was not kept, and t5 needs it.
-    assert_equal 3 "$(grep -c '^reuse' plan)" "tasks to reuse"
-    grep -qx $'again\tt4' plan || fail "t4 is not planned"
-    grep -qx $'run\tt5' plan || fail "t5 is not planned"
-    grep -qx $'run?\tt6' plan || fail "t6 is not planned"
+    assert_equal 3 "$(grep -c '^reuse' planned)" "tasks to reuse"
+    grep -qx $'again\tt4' planned || fail "t4 is not planned"
+    grep -qx $'run\tt5' planned || fail "t5 is not planned"
+    grep -qx $'run?\tt6' planned || fail "t6 is not planned"
     assert_ran 1 t5
     vine "$1" 0 w.json
     assert_file part10 "$(seq 1 10 | sed 's/^5$/five/')"
