@@ -10,19 +10,17 @@ package struct ContentHash: Hashable, Sendable {
   package init(words: (UInt64, UInt64, UInt64, UInt64)) { self.words = words }
 
   /// From the 32 bytes of a digest; nil when there are not 32.
-  package init?(_ bytes: some Collection<UInt8>) {
+  package init?(_ bytes: UnsafeRawBufferPointer) {
     guard bytes.count == 32 else { return nil }
-    var parts: [UInt64] = []
-    parts.reserveCapacity(4)
-    var part: UInt64 = 0
-    for (place, byte) in bytes.enumerated() {
-      part |= UInt64(byte) << UInt64(8 * (place & 7))
-      if place & 7 == 7 {
-        parts.append(part)
-        part = 0
-      }
+    func word(_ place: Int) -> UInt64 {
+      UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: 8 * place, as: UInt64.self))
     }
-    words = (parts[0], parts[1], parts[2], parts[3])
+    words = (word(0), word(1), word(2), word(3))
+  }
+
+  package init?(_ bytes: [UInt8]) {
+    guard let hash = bytes.withUnsafeBytes({ ContentHash($0) }) else { return nil }
+    self = hash
   }
 
   package var isKnown: Bool { self != .unknown }

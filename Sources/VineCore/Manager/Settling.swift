@@ -193,7 +193,8 @@ extension Manager {
   }
 
   mutating func outputNotWritten(
-    _ file: FileID, _ standing: FileStanding = .unwritten, error: Int32, effects: inout [ManagerEffect]
+    _ file: FileID, _ standing: FileStanding = .unwritten, error: Int32,
+    effects: inout [ManagerEffect]
   ) {
     values.durable[file.index].standing = standing
     unwrittenOutputCount += 1

@@ -44,7 +44,7 @@ package struct WorkflowKeys: Sendable {
       let definition = digest(bytes)
       definitions[task.index] = definition
       bytes.removeAll(keepingCapacity: true)
-      bytes.append(contentsOf: definition.bytes)
+      append(definition, to: &bytes)
       appendInputs(of: task, in: workflow, to: &bytes)
       let key = digest(bytes)
       // Equal tasks stay as many as they are.
@@ -60,11 +60,15 @@ package struct WorkflowKeys: Sendable {
   }
 
   private func digest(_ bytes: [UInt8]) -> ContentHash {
-    ContentHash(Array(SHA256.hash(data: bytes))) ?? .unknown
+    SHA256.hash(data: bytes).withUnsafeBytes { ContentHash($0) } ?? .unknown
   }
 
   private func append(_ number: some FixedWidthInteger, to bytes: inout [UInt8]) {
     withUnsafeBytes(of: number.littleEndian) { bytes.append(contentsOf: $0) }
+  }
+
+  private func append(_ hash: ContentHash, to bytes: inout [UInt8]) {
+    withUnsafeBytes(of: hash.words) { bytes.append(contentsOf: $0) }
   }
 
   /// Length first, so that no two lists of texts look alike.
@@ -105,7 +109,7 @@ package struct WorkflowKeys: Sendable {
       let file = workflow.files[input.file]
       if file.producer != .none {
         bytes.append(1)
-        bytes.append(contentsOf: keys[file.producer.index].bytes)
+        append(keys[file.producer.index], to: &bytes)
         append(workflow.outputOrdinal(of: input.file), to: &bytes)
       } else if let source = sources[input.file] {
         bytes.append(2)
