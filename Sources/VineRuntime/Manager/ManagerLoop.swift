@@ -238,7 +238,10 @@ package final class ManagerLoop {
       {
         failedNodes[attempt.task] = directory[worker]?.registration.hostName
       }
-      events.append(.received(onManagersClock(message, of: worker), from: worker))
+      let copies = copyCount(of: message)
+      if copies == 0 { return }
+      let event = ManagerEvent.received(onManagersClock(message, of: worker), from: worker)
+      for _ in 0..<copies { events.append(event) }
       return
     }
     switch kind {
@@ -255,6 +258,17 @@ package final class ManagerLoop {
     case .alive: break
     case .siblingLost: onSiblingLost(try reader.takeSiblingLoss(), from: worker)
     default: throw WireError()
+    }
+  }
+
+  /// 1, unless a test wants a message lost or delivered twice.
+  private func copyCount(of message: WorkerMessage) -> Int {
+    guard case .taskFinished(let attempt, _) = message, !FaultHooks.shared.isIdle else { return 1 }
+    let name = core.workflow.name(of: attempt.task)
+    switch FaultHooks.shared.action(at: "message.taskFinished", name: name) {
+    case .drop?: return 0
+    case .dup?: return 2
+    default: return 1
     }
   }
 
@@ -368,7 +382,10 @@ package final class ManagerLoop {
     let path = core.workflow.locationText(file)
     let temporary = run.temporary(of: value, in: core.workflow)
     let isDirectory = core.workflow.files[file].isDirectory
+    let name = core.workflow.name(of: core.workflow.files[file].producer)
     queue.submit {
+      _ = FaultHooks.shared.action(at: "publish.before", name: name)
+      defer { _ = FaultHooks.shared.action(at: "publish.after", name: name) }
       let error =
         isDirectory
         ? replaceDirectory(at: path, by: temporary) : replaceFile(at: path, by: temporary)
@@ -498,7 +515,7 @@ package final class ManagerLoop {
         reason: reason, status: status, doneCount: UInt64(outcome.doneCount),
         failedCount: UInt64(outcome.failedCount)))
     if recorder.failure != nil && status != 2 { status = 7 }
-    try recorder.writeDigests(of: core.workflow)
+    try recorder.writeDigests(of: core)
     let summary = summary(of: outcome, status: status)
     try run.write(summary)
     try run.write(OutcomeFile(status: status, epoch: Int(recorder.epoch), text: statusText(status)))
