@@ -58,9 +58,13 @@ vine() {
     esac
     echo "+ ($how) vine-mpi $* ${last[*]}"
     launch "$how" "$@" "${last[@]}" >said 2>&1 || status=$?
-    if [[ -n $dir && -e $dir/outcome ]]; then status=$(outcome "$dir"); fi
+    if [[ -n $dir && -e $dir/outcome && -z ${own_status:-} ]]; then status=$(outcome "$dir"); fi
     [[ $status == "$expected" ]] || { tail -n 40 said; fail "exit status $status, expected $expected"; }
 }
+
+# vine_exits: vine with the program's own exit status. Refusals to go on (4, 6, 9) leave
+# RUN/outcome as it was.
+vine_exits() { own_status=1 vine "$@"; }
 
 launch() { # HOW ARGUMENT...
     local how=$1
@@ -123,4 +127,103 @@ named() { # NAME: the processes of this test that have this name
         name=$(cat "/proc/$pid/comm" 2>/dev/null || true)
         [[ $name != "$1" ]] || echo "$pid"
     done < <(own_processes)
+}
+
+# ---- Workflows that count
+
+# flow: writes w.json as the Python on standard input says by calls of task(...). A
+# file named temp* is an intermediate, any other has its name as path. Each execution
+# of a task adds a line to ran/ID, with the number of its attempt. `hold` in a command
+# waits for the file "gate".
+flow() {
+    mkdir -p ran
+    {
+        cat <<'END'
+import json, os
+work = os.environ["TEST_WORK"]
+hold = f"until test -e {work}/gate; do sleep 0.05; done; "
+files, tasks, more = {}, [], {}
+def file(name, **fields):
+    files[name] = {"temp": True} if name.startswith("temp") else {"path": name}
+    files[name] |= fields
+def task(id, command, inputs=(), outputs=(), **fields):
+    for name in (*inputs, *outputs):
+        if name not in files: file(name)
+    command = f"echo $VINE_ATTEMPT >> {work}/ran/{id}; {command}"
+    tasks.append({"id": id, "command": command, "inputs": list(inputs), "outputs": list(outputs)} | fields)
+END
+        cat
+        echo 'json.dump({"schema": "vine-workflow/1", "files": files, "tasks": tasks} | more, open("w.json", "w"), indent=1)'
+    } | python3 -
+}
+
+ran() { # ID: how often it was executed
+    if [[ -e ran/$1 ]]; then wc -l <"ran/$1"; else echo 0; fi
+}
+assert_ran() { # COUNT ID...
+    local count=$1 id
+    shift
+    for id; do assert_equal "$count" "$(ran "$id")" "executions of $id"; done
+}
+executions() { cat ran/* 2>/dev/null | wc -l; }
+
+# begin HOW ARGUMENT...: vine-mpi with them in the background, in ./run; its process
+# is $pid
+begin() {
+    local how=$1
+    shift
+    mkdir -p scratch
+    # Job control: without it a background process ignores SIGINT.
+    set -m
+    case $how in
+        0) "$VINE_MPI" "$@" --run-dir run --scratch "$work/scratch" >said 2>&1 & ;;
+        hosts:*) launch "$how" "$@" --run-dir run >said 2>&1 & ;;
+        *) mpirun -n "$how" "$VINE_MPI" "$@" --run-dir run --scratch "$work/scratch" >said 2>&1 & ;;
+    esac
+    # shellcheck disable=SC2034  # for the test files
+    pid=$!
+    set +m
+}
+
+# kill_run SIGNAL: kills what `begin` began and waits until all of it is gone
+kill_run() {
+    local process
+    # On emulated hosts $pid is a script.
+    process=$(named mpirun)
+    # shellcheck disable=SC2086
+    kill "-$1" ${process:-$pid}
+    wait "$pid" || true
+    wait_for 20 no_rank_left
+}
+no_rank_left() { [[ -z $(named vine-mpi) ]]; }
+
+journal() { "$VINE_MPI" journal dump run --json; }
+entries() { journal | grep -c "\"type\":\"$1\"" || true; } # TYPE
+
+# done_counts: name and number of accepted attempts (DONE) of each task in the journal
+done_counts() {
+    journal | python3 -c '
+import json, sys
+names, counts = {}, {}
+for line in sys.stdin:
+    row = json.loads(line)
+    if row["type"] == "TASK_DEF": names[row["task"]] = row["name"]
+    if row["type"] == "DONE": counts[row["task"]] = counts.get(row["task"], 0) + 1
+for task, count in counts.items(): print(names[task], count)'
+}
+
+# durable_tasks: tasks that another session has no reason to execute again: done,
+# and each output committed
+durable_tasks() {
+    journal | python3 -c '
+import json, sys
+names, outputs = {}, {}
+for line in sys.stdin:
+    row = json.loads(line)
+    if row["type"] == "TASK_DEF": names[row["task"]] = row["name"]
+    if row["type"] == "DONE": outputs[row["task"]] = set(range(len(row["outputs"])))
+    if row["type"] == "COMMIT": outputs[row["task"]].discard(row["output"])
+    if row["type"] == "INVALIDATE": outputs.pop(row["task"], None)
+for task, left in outputs.items():
+    if not left: print(names[task])'
 }

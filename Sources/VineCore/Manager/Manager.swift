@@ -269,6 +269,8 @@ package struct Manager: ~Copyable {
     let producer = workflow.files[value.file].producer
     guard producer != .none else { return }
     if tasks[producer.index].state == .done && values.accepted[producer.index] == value.attempt {
+      // Both the executor and who commits say it.
+      if values.hashes[value.file] == hash { return }
       values.hashes[value.file] = hash
       append(.hashed(value, byteCount: byteCount, hash), effects: &effects)
     } else if liveSlot(of: AttemptID(producer, value.attempt)) != nil {

@@ -160,6 +160,7 @@ extension Manager {
       values.durable[copy.file.index] = DurableRow(
         standing: copy.isPublished ? .published : .committed, attempt: copy.attempt)
       values.hashes[copy.file] = earlier.hashes[copy.file]
+      if copy.isPublished { values.isFromEarlierSession[copy.file.index] = true }
       if !copy.isPublished && workflow.files[copy.file].isPublished {
         waitingToPublish.append(copy.file)
         firstWaitingSince = firstWaitingSince ?? now

@@ -166,6 +166,8 @@ package final class ManagerLoop {
   }
 
   private var hasToldJournalFailure = false
+  /// Renames that were ordered and not begun.
+  private var heldPublishes: [FileValue] = []
   var closing: Closing
 
   private func tellBeginning(_ session: Session) {
@@ -205,7 +207,7 @@ package final class ManagerLoop {
       case .beginGroup: recorder.beginGroup()
       case .endGroup: recorder.endGroup()
       case .sync: recorder.requestSync()
-      case .publish(let value): publish(value)
+      case .publish(let value): heldPublishes.append(value)
       case .discard(let value): discard(value)
       case .report(let report): show(report)
       case .finish(let outcome):
@@ -214,6 +216,7 @@ package final class ManagerLoop {
       }
     }
     effects.removeAll(keepingCapacity: true)
+    publishHeld()
   }
 
   // MARK: Messages in
@@ -238,7 +241,10 @@ package final class ManagerLoop {
       {
         failedNodes[attempt.task] = directory[worker]?.registration.hostName
       }
-      events.append(.received(onManagersClock(message, of: worker), from: worker))
+      let copies = copyCount(of: message)
+      if copies == 0 { return }
+      let event = ManagerEvent.received(onManagersClock(message, of: worker), from: worker)
+      for _ in 0..<copies { events.append(event) }
       return
     }
     switch kind {
@@ -255,6 +261,17 @@ package final class ManagerLoop {
     case .alive: break
     case .siblingLost: onSiblingLost(try reader.takeSiblingLoss(), from: worker)
     default: throw WireError()
+    }
+  }
+
+  /// 1, unless a test wants a message lost or delivered twice.
+  private func copyCount(of message: WorkerMessage) -> Int {
+    guard case .taskFinished(let attempt, _) = message, !FaultHooks.shared.isIdle else { return 1 }
+    let name = core.workflow.name(of: attempt.task)
+    switch FaultHooks.shared.action(at: "message.taskFinished", name: name) {
+    case .drop?: return 0
+    case .dup?: return 2
+    default: return 1
     }
   }
 
@@ -363,12 +380,23 @@ package final class ManagerLoop {
 
   // MARK: Publishing
 
+  /// An owner whose last sign of life is old may have been taken for dead, and another may publish:
+  /// it waits until it has shown that it lives.
+  private func publishHeld() {
+    if heldPublishes.isEmpty || recorder.isLeaseOld { return }
+    for value in heldPublishes { publish(value) }
+    heldPublishes.removeAll(keepingCapacity: true)
+  }
+
   private func publish(_ value: FileValue) {
     let file = value.file
     let path = core.workflow.locationText(file)
     let temporary = run.temporary(of: value, in: core.workflow)
     let isDirectory = core.workflow.files[file].isDirectory
+    let name = core.workflow.name(of: core.workflow.files[file].producer)
     queue.submit {
+      _ = FaultHooks.shared.action(at: "publish.before", name: name)
+      defer { _ = FaultHooks.shared.action(at: "publish.after", name: name) }
       let error =
         isDirectory
         ? replaceDirectory(at: path, by: temporary) : replaceFile(at: path, by: temporary)
@@ -498,7 +526,7 @@ package final class ManagerLoop {
         reason: reason, status: status, doneCount: UInt64(outcome.doneCount),
         failedCount: UInt64(outcome.failedCount)))
     if recorder.failure != nil && status != 2 { status = 7 }
-    try recorder.writeDigests(of: core.workflow)
+    try recorder.writeDigests(of: core)
     let summary = summary(of: outcome, status: status)
     try run.write(summary)
     try run.write(OutcomeFile(status: status, epoch: Int(recorder.epoch), text: statusText(status)))

@@ -5,12 +5,6 @@ internal import DequeModule
 internal import Glibc
 internal import VineCore
 
-/// Size and hash of a file.
-private struct HashedContent {
-  let byteCount: Int64
-  let hash: ContentHash
-}
-
 final class RunRecorder {
   private let journal: JournalFile
   private let run: RunDirectory
@@ -40,6 +34,7 @@ final class RunRecorder {
     numbers = session.continuation.numbers
     nextNumber = UInt32(session.priorTaskCount)
     nextSource = UInt32(session.priorSourceCount)
+    digests = session.continuation.contents
     if let path = options.tracePath {
       trace = try OwnedDescriptor.open(
         path, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o644, to: "write the trace"
@@ -63,6 +58,8 @@ final class RunRecorder {
   var epoch: UInt32 { journal.epoch }
   func nanosecondsToDeadline() -> Int64? { journal.nanosecondsToDeadline() }
   func requestSync() { journal.requestSync() }
+  /// Whether another manager may soon take the run for abandoned: half of the time has passed.
+  var isLeaseOld: Bool { journal.leaseAge >= journal.leaseTakeover / 2 }
   func beginGroup() { journal.beginGroup() }
   func endGroup() { journal.endGroup() }
 
@@ -267,14 +264,22 @@ final class RunRecorder {
   }
 
   /// A row for each file of the workflow whose content is known, if digests were asked for.
-  func writeDigests(of workflow: borrowing Workflow) throws(RuntimeError) {
+  func writeDigests(of core: borrowing Manager) throws(RuntimeError) {
     guard let path = digestsPath else { return }
     var text = "# file\tbytes\tsha256\n"
-    for file in workflow.files.ids where !workflow.files[file].isInternal {
-      guard let row = digests[file] ?? sourceDigest(of: file, in: workflow) else { continue }
-      text += "\(workflow.name(of: file))\t\(row.byteCount)\t\(row.hash.text)\n"
+    for file in core.workflow.files.ids where !core.workflow.files[file].isInternal {
+      guard let row = digest(of: file, in: core) else { continue }
+      text += "\(core.workflow.name(of: file))\t\(row.byteCount)\t\(row.hash.text)\n"
     }
     try replaceFile(path, with: text)
+  }
+
+  /// What an earlier session hashed may have been replaced by a value with no hash.
+  private func digest(of file: FileID, in core: borrowing Manager) -> HashedContent? {
+    guard core.workflow.files[file].producer != .none else {
+      return sourceDigest(of: file, in: core.workflow)
+    }
+    return digests[file].flatMap { $0.hash == core.hash(of: file) ? $0 : nil }
   }
 
   private func sourceDigest(of file: FileID, in workflow: borrowing Workflow) -> HashedContent? {

@@ -5,6 +5,12 @@ internal import CLinux
 internal import Glibc
 package import VineCore
 
+/// Size and hash of a file.
+struct HashedContent: Sendable {
+  let byteCount: Int64
+  let hash: ContentHash
+}
+
 /// How a run goes on.
 package struct Continuation: Sendable {
   package private(set) var restored: RestoredRun
@@ -14,6 +20,8 @@ package struct Continuation: Sendable {
   package private(set) var orphans: [String] = []
   /// What people should know of what was found.
   package private(set) var notices: [String] = []
+  /// Of the outputs of the tasks that may be reused, as far as they are known.
+  private(set) var contents: [FileID: HashedContent] = [:]
   private let objects: String
   /// Paths to which a task of an earlier description has published, too: their size tells too little.
   private var contestedPaths: Set<String> = []
@@ -81,7 +89,10 @@ package struct Continuation: Sendable {
   ) {
     for (place, output) in workflow.outputs(of: task).enumerated() {
       let copy = prior.outputs[row.outputRange.lowerBound + place]
-      if copy.hash.isKnown { restored.hashes[output.file] = copy.hash }
+      if copy.hash.isKnown {
+        restored.hashes[output.file] = copy.hash
+        contents[output.file] = HashedContent(byteCount: copy.byteCount, hash: copy.hash)
+      }
       guard copy.place != .none else { continue }
       let path =
         copy.place == .objects

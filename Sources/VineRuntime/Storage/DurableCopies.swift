@@ -39,6 +39,7 @@ func keepBeside(_ source: String, _ order: CommitOrder) -> DurableCopy {
   if let slash = target.lastIndex(of: "/") {
     copy.error = FileTree.makeDirectories(String(target[..<slash]))
   }
+  if copy.error == 0 { copy.error = injectedError(at: "commit.output") }
   if copy.error != 0 { return copy }
   FileTree.remove(target)
   (copy.byteCount, copy.error) =
@@ -54,6 +55,7 @@ func keepObject(_ source: String, _ order: CommitOrder) -> DurableCopy {
   var copy = DurableCopy()
   let objects = order.path
   copy.error = FileTree.makeDirectories("\(objects)/tmp")
+  if copy.error == 0 { copy.error = injectedError(at: "commit.object") }
   if copy.error != 0 { return copy }
   let part = "\(objects)/tmp/\(order.value.file.rawValue)-\(order.value.attempt)-\(getpid())"
   FileTree.remove(part)
@@ -73,6 +75,11 @@ func keepObject(_ source: String, _ order: CommitOrder) -> DurableCopy {
   }
   if copy.error != 0 { FileTree.remove(part) }
   return copy
+}
+
+/// An error that a test wants to see at this point; 0 otherwise.
+private func injectedError(at point: String) -> Int32 {
+  FaultHooks.shared.action(at: point)?.errorNumber ?? 0
 }
 
 private func archive(_ tree: String, to part: String) -> Int32 {

@@ -19,14 +19,23 @@ func replaceFile(at path: String, by temporary: String) -> Int32 {
 }
 
 /// Puts a tree in the place of another, in one step where the file system can exchange two names.
+///
+/// The exchange leaves the earlier tree behind, which must not be taken for the new one after a
+/// crash: so the new one gives up the name by which the journal knows it first.
 func replaceDirectory(at path: String, by temporary: String) -> Int32 {
   var info = stat()
   if lstat(path, &info) != 0 { return replaceFile(at: path, by: temporary) }
   if info.st_mode & S_IFMT != S_IFDIR { return ENOTDIR }
-  if clinux_exchange(temporary, path) == 0 {
-    FileTree.remove(temporary)
-    return 0
+  let parting = "\(temporary)-old"
+  FileTree.remove(parting)
+  if rename(temporary, parting) != 0 { return errno }
+  if clinux_exchange(parting, path) == 0 {
+    _ = FaultHooks.shared.action(at: "publish.exchanged")
+    FileTree.remove(parting)
+    let slash = path.lastIndex(of: "/")
+    return FileTree.syncDirectory(slash.map { String(path[...$0]) } ?? ".")
   }
+  if rename(parting, temporary) != 0 { return errno }
   let aside = "\(temporary)-old"
   if rename(path, aside) != 0 { return errno }
   let error = replaceFile(at: path, by: temporary)

@@ -84,6 +84,11 @@ final class SandboxRoom {
   /// A sandbox with the inputs of `order` in it.
   func make(for order: AttemptOrder) throws(SandboxProblem) -> Sandbox {
     var sandbox: Sandbox
+    if let code = FaultHooks.shared.action(at: "stage", name: order.taskName)?.errorNumber,
+      code != 0
+    {
+      throw problem(code, "cannot make a sandbox")
+    }
     if let known = takeUnused() { sandbox = known } else { sandbox = try makeDirectory() }
     do throws(SandboxProblem) {
       for input in order.inputs {
