@@ -181,6 +181,8 @@ extension Manager {
     orderUnlink(row.value, on: row.node, effects: &effects)
     demands[row.file]?.usableCount -= 1
     replicas.remove(replica)
+    // Those that wait for this node to serve it would wait for ever if the node is about to die.
+    wake(row.file)
   }
 
   /// Has a node forget a replica; with a dead node it is gone already.
