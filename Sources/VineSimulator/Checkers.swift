@@ -12,6 +12,11 @@ struct Checkers {
   var isDraining = false
 
   var provenance = Provenance()
+  private var session = 1
+  /// Since effects were last carried out.
+  private var newlyAccepted: [Origin] = []
+  /// Tasks that an earlier session made durable: they must not run again without a reason.
+  private var isKept: [Bool]
 
   private let workflow: Workflow
   private let ignoresData: Bool
@@ -61,6 +66,7 @@ struct Checkers {
     hasFailed = isDone
     launchCounts = Array(repeating: 0, count: taskCount)
     repeatCounts = launchCounts
+    isKept = isDone
     publishOrders = Array(repeating: 0, count: workflow.files.count)
     publishCounts = publishOrders
     isNotWritten = Array(repeating: false, count: workflow.files.count)
@@ -92,6 +98,7 @@ struct Checkers {
     if isDraining { drainedSendCount += 1 }
     let task = attempt.task
     if isDone[task.index] { violate("\(attempt) is sent after \(task) succeeded") }
+    if isKept[task.index] { violate("\(attempt) is sent though all of \(task) was kept") }
     if hasFailed[task.index] { violate("\(attempt) is sent after \(task) failed") }
     for predecessor in predecessors[task.index] where !wasDone[predecessor.index] {
       violate("\(attempt) is sent before \(predecessor) succeeded")
@@ -145,7 +152,7 @@ struct Checkers {
   }
 
   /// The manager wrote down a fact.
-  mutating func recorded(_ record: JournalRecord, session: Int) {
+  mutating func recorded(_ record: JournalRecord) {
     switch record {
     case .done(let attempt, _, _, _):
       let origin = Origin(session: session, attempt: attempt)
@@ -156,30 +163,25 @@ struct Checkers {
       where read.attempt.task != .none && !everAccepted.contains(read) {
         violate("\(attempt) is recorded, but read \(read.attempt), which never was")
       }
-      if !hasLiars, let what = provenance.accept(origin) { violate(what) }
       isDone[task.index] = true
       wasDone[task.index] = true
       accepted[task.index] = origin
       everAccepted.insert(origin)
-    case .failed(let attempt, let ending):
-      if isDone[attempt.task.index] || hasFailed[attempt.task.index] {
-        violate("\(attempt.task) fails after its end")
-      }
-      hasFailed[attempt.task.index] = true
-      checkFailure(attempt, ending)
+      newlyAccepted.append(origin)
     case .invalidated(let attempt, _):
       isDone[attempt.task.index] = false
+      isKept[attempt.task.index] = false
       repeatCounts[attempt.task.index] += 1
     case .published(let value):
       if publishCounts[value.file.index] != 1 {
         violate("\(value) is recorded, but not published")
       }
-    case .reused, .hashed, .committed, .publishIntent: break
+    case .failed, .reused, .hashed, .committed, .publishIntent: break
     }
   }
 
   /// A task whose value was lost succeeded, and nothing was written down: it counts as the same.
-  mutating func madeAgain(_ attempt: AttemptID, session: Int) {
+  mutating func madeAgain(_ attempt: AttemptID) {
     let origin = Origin(session: session, attempt: attempt)
     let task = attempt.task
     if isDone[task.index] { return }
@@ -219,7 +221,19 @@ struct Checkers {
     case .contradiction(let task, _):
       hasContradiction = true
       if !hasLiars { violate("\(task) is said to contradict itself") }
-    case .taskFailed, .taskTriedAgain, .invalidated: break
+    case .invalidated(let task, _):
+      for output in workflow.outputs(of: task)
+      where provenance.retract(output.file, before: session) {
+        publishOrders[output.file.index] = 0
+        publishCounts[output.file.index] = 0
+      }
+    case .taskFailed(let attempt, let ending):
+      if isDone[attempt.task.index] || hasFailed[attempt.task.index] {
+        violate("\(attempt.task) fails after its end")
+      }
+      hasFailed[attempt.task.index] = true
+      checkFailure(attempt, ending)
+    case .taskTriedAgain: break
     }
   }
 
@@ -233,7 +247,9 @@ struct Checkers {
   /// A commit begins or ends to read a cache.
   mutating func committed(_ value: FileValue, _ origin: Origin?) {
     guard let origin else { return violate("\(value) is committed where it is not") }
-    if !successes.contains(origin.attempt) { violate("\(value) of a failed try is committed") }
+    if origin.session == session && !successes.contains(origin.attempt) {
+      violate("\(value) of a failed try is committed")
+    }
   }
 
   /// The manager ordered a rename.
@@ -246,11 +262,70 @@ struct Checkers {
     }
   }
 
-  /// A rename ended.
-  mutating func published(_ file: FileID, _ origin: Origin?, error: Int32) {
-    guard error == 0, let origin else { return }
+  /// An output is at its path.
+  mutating func renamed(_ file: FileID, _ origin: Origin) {
     publishCounts[file.index] += 1
-    if !hasLiars, let what = provenance.publish(file, origin, accepted: accepted) { violate(what) }
+    if !hasLiars,
+      let what = provenance.publish(
+        file, origin, in: session, accepted: accepted)
+    {
+      violate(what)
+    }
+  }
+
+  /// After all that follows from one event: nothing that counts may differ from what the world saw,
+  /// unless people were told.
+  mutating func checkAccepted() {
+    if newlyAccepted.isEmpty { return }
+    for origin in newlyAccepted {
+      if !hasLiars, let what = provenance.accept(origin) { violate(what) }
+    }
+    newlyAccepted = []
+  }
+
+  /// Another manager goes on from what the one before left.
+  mutating func startSession(
+    _ number: Int, _ restored: RestoredRun, sharedFiles: [FileID: Origin]
+  ) {
+    session = number
+    indexOfNode = []
+    models = [:]
+    grants = [:]
+    runningCores = [:]
+    runningMemory = [:]
+    running = []
+    successes = []
+    newlyAccepted = []
+    isDraining = false
+    var isDurable = Array(repeating: false, count: workflow.files.count)
+    let taskCount = workflow.tasks.count
+    let fileCount = workflow.files.count
+    publishOrders = Array(repeating: 0, count: fileCount)
+    publishCounts = publishOrders
+    for copy in restored.durable {
+      isDurable[copy.file.index] = true
+      guard copy.isPublished, let origin = sharedFiles[copy.file] else { continue }
+      publishCounts[copy.file.index] = 1
+      provenance.restore(copy.file, origin, of: number - 1)
+    }
+    publishOrders = publishCounts
+    isNotWritten = Array(repeating: false, count: fileCount)
+    hasFailed = Array(repeating: false, count: taskCount)
+    launchCounts = Array(repeating: 0, count: taskCount)
+    isDone = hasFailed
+    wasDone = hasFailed
+    isKept = hasFailed
+    for task in workflow.tasks.ids where restored.reuse[task.index] == .whole {
+      isDone[task.index] = true
+      wasDone[task.index] = true
+      isKept[task.index] = workflow.outputs(of: task).allSatisfy { isDurable[$0.file.index] }
+      let number = restored.accepted[task.index]
+      accepted[task.index] = everAccepted.filter { $0.attempt == AttemptID(task, number) }
+        .max { $0.session < $1.session }
+    }
+    for task in workflow.tasks.ids where restored.reuse[task.index] == .none {
+      accepted[task.index] = nil
+    }
   }
 
   /// The manager gave an output up.

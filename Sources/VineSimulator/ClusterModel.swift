@@ -79,12 +79,22 @@ package struct SimulationOptions: Sendable {
   package var registrationClosesAt = Instant.zero
   /// When the run is asked to drain.
   package var drainsAt: Instant?
+  /// Events after which the job is killed; nil: never.
+  package var crashAfter: Int?
+  /// The sessions that go on where the one before crashed, or ended with something to do.
+  package var restarts: [Restart] = []
   /// More events than this is a run that does not end.
   package var eventCountMax = Int.max
   /// Gets a line for all that the manager hears and orders.
   package var log: (@Sendable (String) -> Void)?
 
   package init() {}
+}
+
+/// One more session.
+package struct Restart: Sendable {
+  package var cluster: ClusterModel
+  package var crashAfter: Int?
 }
 
 /// What a simulation found.

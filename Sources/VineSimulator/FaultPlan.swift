@@ -85,6 +85,9 @@ package struct FaultPlan: Sendable {
     return plan
   }
 
+  /// A task that lies may contradict itself, and after that nobody goes on.
+  package mutating func makeHonest() { liarRate = 0 }
+
   private mutating func drawLosses(_ source: inout PRNG) {
     stableRate = source.pick([0, 0, 300, 900])
     if source.chance(perMille: 30) { liarRate = 300 }
@@ -131,6 +134,8 @@ package struct FaultPlan: Sendable {
     return true
   }
 
+  /// What of a log outlives a crash.
+  mutating func crash(_ log: inout SimulatedLog) { log.crash(&random) }
   /// How long the manager does not notice a loss, in nanoseconds.
   mutating func noticeDelay() -> Int64 { jitter(noticeNanoseconds) }
   /// How long it takes until a hash is told, in nanoseconds; nil: never.

@@ -26,6 +26,8 @@ struct Provenance {
   }
 
   private var facts: [Origin: Fact] = [:]
+  /// What is at each path, in the order of publication, with the session that put it there.
+  private var published: [(file: FileID, origin: Origin, session: Int)] = []
   /// By task: what the world has seen of it, through some published file.
   private var pins: [TaskID: Pin] = [:]
 
@@ -51,14 +53,41 @@ struct Provenance {
 
   /// The world sees `file`, and through it one content of everything it came from. Says what is
   /// wrong when it has seen another one before.
-  mutating func publish(_ file: FileID, _ origin: Origin, accepted: [Origin?]) -> String? {
+  mutating func publish(
+    _ file: FileID, _ origin: Origin, in session: Int, accepted: [Origin?]
+  ) -> String? {
+    published.removeAll { $0.file == file }
+    published.append((file, origin, session))
+    return pin(file, origin, accepted: accepted)
+  }
+
+  /// People were told that an output of an earlier session is going to be replaced: what was seen
+  /// through it does not bind any more. Says whether it was one.
+  mutating func retract(_ file: FileID, before session: Int) -> Bool {
+    guard let place = published.firstIndex(where: { $0.file == file }),
+      published[place].session < session
+    else { return false }
+    published.remove(at: place)
+    pins = [:]
+    for row in published { _ = pin(row.file, row.origin, accepted: nil) }
+    return true
+  }
+
+  /// What was to be replaced was not: a crash took the decision away.
+  mutating func restore(_ file: FileID, _ origin: Origin, of session: Int) {
+    if published.contains(where: { $0.file == file }) { return }
+    published.append((file, origin, session))
+    _ = pin(file, origin, accepted: nil)
+  }
+
+  private mutating func pin(_ file: FileID, _ origin: Origin, accepted: [Origin?]?) -> String? {
     var stack = [origin]
     var seen: Set<Origin> = []
     while let next = stack.popLast() {
       guard next.attempt.task != .none, seen.insert(next).inserted else { continue }
       let task = next.attempt.task
       let content = content(of: next)
-      if let other = accepted[task.index], self.content(of: other) != content {
+      if let other = accepted?[task.index], self.content(of: other) != content {
         return "\(file) is published from \(next.attempt), but \(other.attempt) is what counts"
       }
       if let pin = pins[task], pin.content != content {

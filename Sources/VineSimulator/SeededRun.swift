@@ -48,11 +48,23 @@ package func simulateSeed(
   if random.chance(perMille: 300) {
     options.registrationClosesAt = Instant(nanoseconds: Int64(random.below(3_000_000_000)))
   }
+  if !options.isIdeal && random.chance(perMille: 350) { drawSessions(&options, &random) }
   options.eventCountMax = 300_000
   options.log = log
   let result = Simulation.run(workflow, on: cluster, options: options)
   return SeededRun(
     seed: seed, taskCount: workflow.tasks.count, nodeCount: cluster.nodes.count, result: result)
+}
+
+/// Crashes at any event, and sessions on other nodes after them.
+private func drawSessions(_ options: inout SimulationOptions, _ random: inout PRNG) {
+  options.faults?.makeHonest()
+  let span = random.pick([20, 100, 500, 2_000])
+  options.crashAfter = random.chance(perMille: 800) ? random.below(span) : nil
+  for _ in 0..<random.within(1...4) {
+    let crashAfter = random.chance(perMille: 500) ? random.below(span) : nil
+    options.restarts.append(Restart(cluster: drawCluster(&random), crashAfter: crashAfter))
+  }
 }
 
 private func drawCluster(_ random: inout PRNG) -> ClusterModel {

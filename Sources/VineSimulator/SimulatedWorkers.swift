@@ -308,8 +308,14 @@ extension Simulation {
   private func shared(_ value: FileValue) -> Origin? {
     let producer = workflow.files[value.file].producer
     if producer == .none { return .source(value.file) }
-    if workflow.tasks[producer].usesSandbox { return durableValues[value] }
-    return sharedFiles[value.file].flatMap { $0.attempt.number == value.attempt ? $0 : nil }
+    if workflow.tasks[producer].usesSandbox {
+      return durableValues[value] ?? publishedCopy(of: value)
+    }
+    return sharedFiles[value.file]
+  }
+
+  private func publishedCopy(of value: FileValue) -> Origin? {
+    renamed[value].flatMap { sharedFiles[value.file] == $0 ? $0 : nil }
   }
 
   /// A transfer ended, well or with an errno.

@@ -6,7 +6,7 @@ package import VineCore
 /// A run of one workflow on one simulated cluster.
 package struct Simulation: ~Copyable {
   let workflow: Workflow
-  let cluster: ClusterModel
+  var cluster: ClusterModel
   let options: SimulationOptions
   var manager: Manager
   var network: SimulatedNetwork
@@ -31,14 +31,19 @@ package struct Simulation: ~Copyable {
   var lossCount = 0
   /// The node that lives to the end, unless none is spared.
   var sparedNode = 0
-  private var recordCount = 0
+  /// What the last publication under each name put at its path.
+  var renamed: [FileValue: Origin] = [:]
+  var log = SimulatedLog()
+  /// The log so far, as its next reader will find it.
+  private var fold: LogFold
+  let managerOptions: ManagerOptions
   var trace = TraceHash()
   var result = SimulationResult()
   var workerEffects: [WorkerEffect] = []
   var managerEffects: [ManagerEffect] = []
-  private var managerTimerAt: Instant?
+  var managerTimerAt: Instant?
   /// The manager heard something since it last placed tasks.
-  private var managerHeard = true
+  var managerHeard = true
   private var busyCoreNanoseconds = 0.0
 
   /// Plays `workflow`, which must have no cycle, to its end on `cluster`.
@@ -61,28 +66,40 @@ package struct Simulation: ~Copyable {
     managerOptions.ignoresData = options.isIdeal
     managerOptions.usesLanes = options.usesLanes && !options.isIdeal
     managerOptions.defaultEstimateMicroseconds = options.defaultMicroseconds
-    var workerCount = 0
-    for (index, model) in cluster.nodes.enumerated() {
-      nodes.append(
-        SimulatedNode(model: model, workers: workerCount..<workerCount + model.rankCount))
-      for _ in 0..<model.rankCount { ranks.append(SimulatedRank(node: index)) }
-      workerCount += model.rankCount
-    }
-    network = SimulatedNetwork(cluster, workerCount: workerCount)
+    self.managerOptions = managerOptions
+    network = SimulatedNetwork(cluster, workerCount: 0)
     faults = options.faults
-    sparedNode = faults?.place(below: cluster.nodes.count) ?? 0
     checkers = options.checks ? Checkers(workflow, ignoresData: options.isIdeal) : nil
     checkers?.hasLiars = (faults?.liarRate ?? 0) > 0
     checkers?.hasFileErrors = faults?.hasFileErrors ?? false
     manager = Manager(workflow, options: managerOptions)
+    fold = LogFold(taskCount: workflow.tasks.count)
     self.workflow = workflow
     self.cluster = cluster
     self.options = options
+    setUp(cluster)
   }
 
   // MARK: The loop
 
   private mutating func play() {
+    playSession(crashAfter: options.crashAfter)
+    for restart in options.restarts where result.violation == nil {
+      if let outcome = result.outcome {
+        if outcome.exitStatus == 0 || outcome.exitStatus == 8 { break }
+        log.endSession()
+      } else {
+        crash()
+      }
+      startAgain(on: restart.cluster)
+      playSession(crashAfter: restart.crashAfter)
+    }
+    conclude()
+  }
+
+  /// Plays to the end of a session, or until so many events have happened.
+  private mutating func playSession(crashAfter: Int?) {
+    let eventLimit = crashAfter.map { result.eventCount + $0 } ?? .max
     for index in nodes.indices {
       if nodes[index].model.registersAt == .zero {
         register(index, at: .zero)
@@ -93,7 +110,7 @@ package struct Simulation: ~Copyable {
     let closesAt = max(
       options.registrationClosesAt, cluster.nodes.map(\.registersAt).max() ?? .zero)
     heap.insert(.registrationClosed, at: closesAt)
-    if let time = options.drainsAt { heap.insert(.drainRequested, at: time) }
+    if session == 1, let time = options.drainsAt { heap.insert(.drainRequested, at: time) }
     if heap.nextTime != .zero { turn(at: .zero) }
     while result.outcome == nil && result.violation == nil {
       guard let now = heap.nextTime else {
@@ -106,12 +123,13 @@ package struct Simulation: ~Copyable {
         if faults?.strikes() ?? false { strike(at: now) }
       }
       if managerHeard { turn(at: now) }
+      if result.eventCount > eventLimit && result.outcome == nil { return }
       if result.eventCount > options.eventCountMax {
         result.violation = "the run does not end"
       }
       if let violation = checkers?.violation { result.violation = violation }
     }
-    conclude()
+    concludeSession()
   }
 
   mutating func happen(_ event: SimulatedEvent, at now: Instant) {
@@ -140,11 +158,12 @@ package struct Simulation: ~Copyable {
     case .silenceEnds(let index): endSilence(of: index, at: now)
     case .published(let value, let error):
       let file = value.file
-      if error == 0, let origin = durableValues[value] { sharedFiles[file] = origin }
-      checkers?.published(file, durableValues[value], error: error)
+      if error == 0 { rename(value) }
       trace.mix(32, file.index, Int(error), at: now)
       hear(.published(file, error: error), at: now)
-    case .journalSynced(let record): hear(.journalSynced(upTo: record), at: now)
+    case .journalSynced(let record):
+      log.synced(upTo: record)
+      hear(.journalSynced(upTo: record), at: now)
     case .workerTimer(let worker): workerTimer(worker, at: now)
     case .managerTimer:
       managerTimerAt = nil
@@ -187,7 +206,7 @@ package struct Simulation: ~Copyable {
     if case .received(.taskFinished(let attempt, _), _) = event, checkers != nil,
       manager.state(of: attempt.task) == .done
     {
-      checkers?.madeAgain(attempt, session: session)
+      checkers?.madeAgain(attempt)
     }
   }
 
@@ -207,10 +226,11 @@ package struct Simulation: ~Copyable {
     }
   }
 
-  private mutating func carryOut(at now: Instant) {
+  mutating func carryOut(at now: Instant) {
     // Sending does not come back into the manager, so the array cannot grow under the loop.
     for effect in managerEffects { carryOut(effect, at: now) }
     managerEffects.removeAll(keepingCapacity: true)
+    checkers?.checkAccepted()
   }
 
   private mutating func carryOut(_ effect: ManagerEffect, at now: Instant) {
@@ -230,16 +250,17 @@ package struct Simulation: ~Copyable {
       let time = network.arrival(at: worker, from: now, extra: faults?.delay() ?? 0)
       heap.insert(.toWorker(worker, message), at: time)
     case .append(let record):
-      recordCount += 1
+      write(record)
       if case .done(let attempt, _, _, let completion) = record {
         let cores = Double(workflow.request(of: attempt.task).cores)
         busyCoreNanoseconds += Double(completion.end.since(completion.start)) * cores
       }
-      checkers?.recorded(record, session: session)
-    case .beginGroup, .endGroup: break
+      checkers?.recorded(record)
+    case .beginGroup: log.beginGroup()
+    case .endGroup: log.endGroup()
     case .sync:
       let delay = cluster.syncNanoseconds + (faults?.delay() ?? 0)
-      heap.insert(.journalSynced(recordCount), at: now.adding(nanoseconds: delay))
+      heap.insert(.journalSynced(log.count), at: now.adding(nanoseconds: delay))
     case .discard(let value):
       durableValues[value] = nil
       discarded.insert(value)
@@ -256,6 +277,26 @@ package struct Simulation: ~Copyable {
       result.outcome = outcome
       result.makespan = now
     }
+  }
+
+  private mutating func write(_ record: JournalRecord) {
+    if checkers == nil { return }
+    var inputs: [FileValue] = []
+    let task: TaskID
+    switch record {
+    case .done(let attempt, _, _, _), .reused(let attempt):
+      task = attempt.task
+      inputs = workflow.inputs(of: task).map { manager.acceptedValue(of: $0.file) }
+    case .failed(let attempt, _), .invalidated(let attempt, _): task = attempt.task
+    case .hashed(let value, _, _), .committed(let value, _), .publishIntent(let value),
+      .published(let value):
+      task = workflow.files[value.file].producer
+    }
+    let accepted = workflow.outputs(of: task).first.map {
+      manager.acceptedValue(of: $0.file).attempt
+    }
+    log.append(record, inputs: inputs, accepted: accepted ?? 0)
+    if let row = log.rows.last, let what = fold.apply(row, workflow) { checkers?.violate(what) }
   }
 
   /// The order to start names the values to read: the adapter looks them up while it encodes it.
@@ -293,12 +334,20 @@ package struct Simulation: ~Copyable {
     let coreCount = cluster.nodes.reduce(0) { $0 + $1.coreCount }
     let total = Double(coreCount) * Double(result.makespan.nanoseconds)
     result.coreUtilisation = total > 0 ? busyCoreNanoseconds / total : 0
-    if let outcome = result.outcome, result.violation == nil {
-      var isGivenUp: [Bool] = []
-      for task in workflow.tasks.ids {
-        isGivenUp.append([.failed, .cancelled].contains(manager.state(of: task)))
-      }
-      result.violation = checkers?.concluded(outcome) { isGivenUp[$0.index] }
+  }
+
+  private mutating func concludeSession() {
+    guard let outcome = result.outcome, result.violation == nil else { return }
+    var isGivenUp: [Bool] = []
+    for task in workflow.tasks.ids {
+      isGivenUp.append([.failed, .cancelled].contains(manager.state(of: task)))
     }
+    result.violation = checkers?.concluded(outcome) { isGivenUp[$0.index] }
+  }
+
+  /// The log was cut short: what follows is added to what is left.
+  mutating func foldAnew() {
+    fold = LogFold(taskCount: workflow.tasks.count)
+    for row in log.rows { _ = fold.apply(row, workflow) }
   }
 }

@@ -41,6 +41,8 @@ struct SimulateCommand: ParsableCommand {
   var seed: UInt64?
   @Option(help: "Random runs to play.")
   var seeds: UInt64 = 1
+  @Flag(help: "With --seed: print all that the manager hears and orders.")
+  var trace = false
   @Option(help: ArgumentHelp("Independent tasks of one second, made up.", visibility: .hidden))
   var synthetic: Int?
   @Option(help: ArgumentHelp("Files that each made-up task reads.", visibility: .hidden))
@@ -92,7 +94,7 @@ struct SimulateCommand: ParsableCommand {
   private func playSeeds(from first: UInt64) throws {
     for seed in first..<first + max(seeds, 1) {
       nameOnTrap(seed: seed)
-      let run = simulateSeed(seed)
+      let run = simulateSeed(seed, log: trace ? { print($0) } : nil)
       if seeds == 1 || !run.isGood { print(run.summary) }
       if let violation = run.result.violation {
         print(violation)

@@ -2,8 +2,8 @@ import Testing
 import VineSimulator
 
 private let fixedRun =
-  "seed 42 hash 102893e9f91ec225 tasks 10 nodes 5"
-  + " done 10 failed 0 cancelled 0 left 0 attempts 10 transfers 2"
+  "seed 42 hash 99821b7c3910afd0 tasks 13 nodes 5"
+  + " done 4 failed 0 cancelled 0 left 9 attempts 4 transfers 2"
 
 @Suite struct SeededRunTests {
   @Test(arguments: 0..<8)

@@ -269,12 +269,25 @@ package struct Manager: ~Copyable {
     let producer = workflow.files[value.file].producer
     guard producer != .none else { return }
     if tasks[producer.index].state == .done && values.accepted[producer.index] == value.attempt {
-      // Both the executor and who commits say it.
+      // Who made it says it, and who commits it again.
       if values.hashes[value.file] == hash { return }
       values.hashes[value.file] = hash
       append(.hashed(value, byteCount: byteCount, hash), effects: &effects)
     } else if liveSlot(of: AttemptID(producer, value.attempt)) != nil {
-      values.earlyHashes[value] = hash
+      values.earlyHashes[value] = EarlyHash(byteCount: byteCount, hash: hash)
+    }
+  }
+
+  /// What was told of an attempt's outputs before its end is known of the accepted value now.
+  mutating func adoptHashes(of attempt: AttemptID, effects: inout [ManagerEffect]) {
+    if values.earlyHashes.isEmpty { return }
+    for output in workflow.outputs(of: attempt.task) {
+      let value = FileValue(output.file, attempt: attempt.number)
+      guard let early = values.earlyHashes.removeValue(forKey: value),
+        values.hashes[output.file] != early.hash
+      else { continue }
+      values.hashes[output.file] = early.hash
+      append(.hashed(value, byteCount: early.byteCount, early.hash), effects: &effects)
     }
   }
 
@@ -327,9 +340,7 @@ package struct Manager: ~Copyable {
     } else {
       values.accepted[task.index] = attempt.number
       append(record, effects: &effects)
-      for output in workflow.outputs(of: task) {
-        takeEarlyHash(of: FileValue(output.file, attempt: attempt.number), effects: &effects)
-      }
+      adoptHashes(of: attempt, effects: &effects)
     }
     commitOutputs(of: task, effects: &effects)
     unpinInputs(of: task, on: node, effects: &effects)
@@ -396,7 +407,11 @@ package struct Manager: ~Copyable {
     tasks[attempt.task.index].become(.failed)
     progressCounts.failedCount += 1
     isSettlingDue = true
-    append(.failed(attempt, ending), effects: &effects)
+    // To the journal a task that could not make its lost value again is still done: what was made
+    // from that value counts, and the next session tries again if it needs it.
+    if values.accepted[attempt.task.index] == 0 {
+      append(.failed(attempt, ending), effects: &effects)
+    }
     effects.append(.report(.taskFailed(attempt, ending)))
     keepInputs(of: attempt.task, effects: &effects)
     releaseConsumption(of: attempt.task, effects: &effects)

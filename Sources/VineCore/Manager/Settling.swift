@@ -178,6 +178,7 @@ extension Manager {
       return
     }
     values.durable[file.index].standing = .published
+    values.isFromEarlierSession[file.index] = false
     append(
       .published(FileValue(file, attempt: values.durable[file.index].attempt)),
       effects: &effects)

@@ -166,6 +166,12 @@ extension Manager {
     // Between the report of an output and that of its task's end: the outputs are still to be
     // committed, though the last consumer may have been cancelled meanwhile.
     if file.producer != .none && tasks[file.producer.index].state != .done { return }
+    // What is still to be committed: its task may have succeeded in this very event.
+    if file.isPublished && usesCommit(file.producer)
+      && values.durable[row.file.index].standing == .volatile
+    {
+      return
+    }
     switch file.lifetime {
     case .worker: return
     case .workflow: if remainingConsumers[row.file.index] > 0 { return }

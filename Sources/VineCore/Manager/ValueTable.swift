@@ -48,6 +48,12 @@ struct CommitRow {
   var isDamaged = false
 }
 
+/// A content that was told before its attempt ended.
+struct EarlyHash {
+  let byteCount: Int64
+  let hash: ContentHash
+}
+
 /// A value that waits on its node until nobody uses the earlier one there.
 struct Heir {
   let attempt: UInt32
@@ -63,7 +69,7 @@ struct ValueTable {
   /// Contents of accepted values, as far as they are known.
   var hashes: [FileID: ContentHash] = [:]
   /// Contents of attempts that are not accepted yet.
-  var earlyHashes: [FileValue: ContentHash] = [:]
+  var earlyHashes: [FileValue: EarlyHash] = [:]
   /// Outputs that a new attempt left on a node that still has the earlier value.
   var arrivals: [FileValue: Int64] = [:]
   /// Accepted values on nodes where an earlier one is still in use, by the replica row that they
