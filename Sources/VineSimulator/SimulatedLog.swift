@@ -44,6 +44,14 @@ struct SimulatedLog {
     syncedCount = max(syncedCount, min(earlierCount + record, rows.count))
   }
 
+  /// Whether a crash would leave the intent to publish a value.
+  func hasDurableIntent(_ value: FileValue) -> Bool {
+    rows[..<syncedCount].contains { row in
+      if case .publishIntent(value) = row.record { return true }
+      return false
+    }
+  }
+
   /// The manager is gone: of what was not durable, a random prefix is.
   mutating func crash(_ random: inout PRNG) {
     var kept = random.within(syncedCount...rows.count)

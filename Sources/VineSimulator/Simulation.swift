@@ -114,7 +114,10 @@ package struct Simulation: ~Copyable {
     if heap.nextTime != .zero { turn(at: .zero) }
     while result.outcome == nil && result.violation == nil {
       guard let now = heap.nextTime else {
-        result.violation = "the run stalls: nothing is under way and it is not over"
+        let open = workflow.tasks.ids.first { !manager.state(of: $0).isTerminal }
+        result.violation =
+          "the run stalls: nothing is under way and it is not over"
+          + (open.map { "; \($0) is \(manager.state(of: $0))" } ?? "")
         break
       }
       while heap.nextTime == now, let (event, _) = heap.popNext() {
@@ -267,6 +270,9 @@ package struct Simulation: ~Copyable {
     case .publish(let value):
       let file = value.file
       checkers?.publishOrdered(file, durableValues[value])
+      if checkers != nil && !log.hasDurableIntent(value) {
+        checkers?.violate("\(value) is published before the intent is durable")
+      }
       let delay = cluster.transferLatencyNanoseconds + (faults?.delay() ?? 0)
       heap.insert(
         .published(value, faults?.publishError() ?? 0), at: now.adding(nanoseconds: delay))

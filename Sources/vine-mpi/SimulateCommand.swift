@@ -94,7 +94,8 @@ struct SimulateCommand: ParsableCommand {
   private func playSeeds(from first: UInt64) throws {
     for seed in first..<first + max(seeds, 1) {
       nameOnTrap(seed: seed)
-      let run = simulateSeed(seed, log: trace ? { print($0) } : nil)
+      let log: (@Sendable (String) -> Void)? = trace ? { @Sendable line in print(line) } : nil
+      let run = simulateSeed(seed, log: log)
       if seeds == 1 || !run.isGood { print(run.summary) }
       if let violation = run.result.violation {
         print(violation)

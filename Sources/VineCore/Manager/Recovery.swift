@@ -209,9 +209,9 @@ extension Manager {
       let file = workflow.bindings[binding].file
       remainingConsumers[file.index] += 1
       let producer = workflow.files[file].producer
-      if producer == .none || isAvailable(file) { continue }
+      if isAvailable(at: binding) { continue }
       retractInput(binding)
-      if tasks[producer.index].state == .done { stack.append(producer) }
+      if tasks[producer.index].state == .done && !isObtainable(file) { stack.append(producer) }
     }
     for output in workflow.outputs(of: task) { retractConsumers(of: output.file) }
     queue(task, at: now, effects: &effects)
@@ -228,8 +228,10 @@ extension Manager {
     }
     let inputs = workflow.inputs(of: task)
     for binding in inputs.indices where !values.isInputSatisfied[binding] {
-      let producer = workflow.files[workflow.bindings[binding].file].producer
-      if producer != .none && tasks[producer.index].state.isFinal {
+      let file = workflow.bindings[binding].file
+      let producer = workflow.files[file].producer
+      let isHopeless = readsPublished(binding) && values.durable[file.index].standing.isGivenUp
+      if producer != .none && (tasks[producer.index].state.isFinal || isHopeless) {
         cancel(task, effects: &effects)
         return
       }
@@ -247,9 +249,9 @@ extension Manager {
     for binding in inputs.indices {
       let file = workflow.bindings[binding].file
       let producer = workflow.files[file].producer
-      if producer == .none || isAvailable(file) { continue }
+      if isAvailable(at: binding) { continue }
       retractInput(binding)
-      if tasks[producer.index].state == .done {
+      if tasks[producer.index].state == .done && !isObtainable(file) {
         repeatTask(producer, at: now, effects: &effects)
       }
     }

@@ -31,6 +31,7 @@ extension Manager {
       let fresh = FileValue(file, attempt: attempt.number)
       if !isSame {
         discardDurable(file, effects: &effects)
+        retractConsumers(of: file)
         values.hashes[file] = nil
         for replica in replicas.replicas(of: file) where replicas[replica].node != node {
           supersede(replica, effects: &effects)
@@ -228,7 +229,11 @@ extension Manager {
       values.hashes[output.file] = nil
       for replica in replicas.replicas(of: output.file) { supersede(replica, effects: &effects) }
     }
-    guard tasks[task.index].state == .done else { return }
+    guard tasks[task.index].state == .done else {
+      // It waits to run again, but a file that it published was there to be read until now.
+      for output in workflow.outputs(of: task) { retractConsumers(of: output.file) }
+      return
+    }
     progressCounts.doneCount -= 1
     var stack: [TaskID] = []
     reopen(task, stack: &stack, at: now, effects: &effects)

@@ -60,7 +60,9 @@ extension Manager {
   /// Has an agent write a value to the shared file system, from any node that has it.
   mutating func orderCommit(of file: FileID, effects: inout [ManagerEffect]) {
     guard values.durable[file.index].standing == .volatile,
-      let replica = replicas.replicas(of: file).first(where: { replicas[$0].isUsable })
+      let replica = replicas.replicas(of: file).first(where: {
+        replicas[$0].isUsable && !nodes[replicas[$0].node].isDead
+      })
     else { return }
     let row = replicas[replica]
     let value = row.value

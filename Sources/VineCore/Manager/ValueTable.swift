@@ -131,10 +131,19 @@ extension Manager {
     }
   }
 
-  /// Whether `file` can be had and is the value of a task that is done.
-  func isAvailable(_ file: FileID) -> Bool {
+  /// Whether a consumer reads what is at the path of a produced file: outside a sandbox a task does.
+  func readsPublished(_ binding: Int) -> Bool {
+    let row = workflow.bindings[binding]
+    let file = workflow.files[row.file]
+    return !workflow.tasks[row.task].usesSandbox && file.isPublished && usesCommit(file.producer)
+  }
+
+  /// Whether the file of a binding can be had by its task, and is the value of a task that is done.
+  func isAvailable(at binding: Int) -> Bool {
+    let file = workflow.bindings[binding].file
     let producer = workflow.files[file].producer
     if producer == .none { return true }
+    if readsPublished(binding) { return values.durable[file.index].standing == .published }
     return tasks[producer.index].state == .done && isObtainable(file)
   }
 

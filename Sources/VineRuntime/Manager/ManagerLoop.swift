@@ -166,6 +166,8 @@ package final class ManagerLoop {
   }
 
   private var hasToldJournalFailure = false
+  /// Renames that were ordered and not begun.
+  private var heldPublishes: [FileValue] = []
   var closing: Closing
 
   private func tellBeginning(_ session: Session) {
@@ -205,7 +207,7 @@ package final class ManagerLoop {
       case .beginGroup: recorder.beginGroup()
       case .endGroup: recorder.endGroup()
       case .sync: recorder.requestSync()
-      case .publish(let value): publish(value)
+      case .publish(let value): heldPublishes.append(value)
       case .discard(let value): discard(value)
       case .report(let report): show(report)
       case .finish(let outcome):
@@ -214,6 +216,7 @@ package final class ManagerLoop {
       }
     }
     effects.removeAll(keepingCapacity: true)
+    publishHeld()
   }
 
   // MARK: Messages in
@@ -376,6 +379,14 @@ package final class ManagerLoop {
   }
 
   // MARK: Publishing
+
+  /// An owner whose last sign of life is old may have been taken for dead, and another may publish:
+  /// it waits until it has shown that it lives.
+  private func publishHeld() {
+    if heldPublishes.isEmpty || recorder.isLeaseOld { return }
+    for value in heldPublishes { publish(value) }
+    heldPublishes.removeAll(keepingCapacity: true)
+  }
 
   private func publish(_ value: FileValue) {
     let file = value.file

@@ -58,6 +58,8 @@ final class RunRecorder {
   var epoch: UInt32 { journal.epoch }
   func nanosecondsToDeadline() -> Int64? { journal.nanosecondsToDeadline() }
   func requestSync() { journal.requestSync() }
+  /// Whether another manager may soon take the run for abandoned: half of the time has passed.
+  var isLeaseOld: Bool { journal.leaseAge >= journal.leaseTakeover / 2 }
   func beginGroup() { journal.beginGroup() }
   func endGroup() { journal.endGroup() }
 

@@ -65,6 +65,8 @@ final class JournalFile {
 
   /// Nanoseconds since other managers could last see that this one is alive.
   var leaseAge: Int64 { lease?.age ?? 0 }
+  /// Silence after which another manager may take the run.
+  var leaseTakeover: Int64 { lease?.timing.takeover ?? .max }
 
   // MARK: Entries
 

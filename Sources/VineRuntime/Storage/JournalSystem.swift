@@ -19,6 +19,7 @@ struct JournalSystem: Sendable {
         if !changed.isEmpty { changed[changed.count / 2] ^= 1 }
         let count = changed.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
         return count < 0 ? -Int(errno) : count
+      case .drop: return bytes.count
       case let action?:
         if action.errorNumber != 0 { return -Int(action.errorNumber) }
       case nil: break
@@ -27,8 +28,9 @@ struct JournalSystem: Sendable {
       return count < 0 ? -Int(errno) : count
     },
     sync: { descriptor in
-      if let action = FaultHooks.shared.action(at: "journal.fsync"), action.errorNumber != 0 {
-        return action.errorNumber
+      if let action = FaultHooks.shared.action(at: "journal.fsync") {
+        if action == .drop { return 0 }
+        if action.errorNumber != 0 { return action.errorNumber }
       }
       return fdatasync(descriptor) == 0 ? 0 : errno
     })
