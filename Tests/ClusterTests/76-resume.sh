@@ -251,6 +251,33 @@ END
     assert_file out 1
 }
 
+test_edited_tasks_do_not_share_copies() {
+    # A tree that is written and not yet published, then one of an edited task, then the first
+    # command again: its tree must not be the other's.
+    flow <<'END'
+file("tree", directory=True)
+task("root", "echo same > temp", [], ["temp"])
+task("tree", "mkdir tree; cp temp tree/first", ["temp"], ["tree"])
+task("held", hold + "cat temp > late", ["temp"], ["late"])
+END
+    local turn
+    for turn in 1 2; do
+        begin 0 w.json
+        wait_for 20 committed "$turn"
+        assert_absent tree
+        kill_run KILL
+        rm -f ran/held
+        sed -i 's#tree/first#tree/second#' w.json
+    done
+    assert_file ran/tree $'1\n2'
+    sed -i 's#tree/second#tree/first#' w.json
+    touch gate
+    vine 0 0 w.json
+    assert_file tree/first same
+    assert_absent tree/second
+}
+committed() { [[ $(entries COMMIT) == "$1" ]]; }
+
 # ---- Values that are gone
 
 test_temps_lost_and_needed_again() {

@@ -269,7 +269,7 @@ package struct Manager: ~Copyable {
     let producer = workflow.files[value.file].producer
     guard producer != .none else { return }
     if tasks[producer.index].state == .done && values.accepted[producer.index] == value.attempt {
-      // Both the executor and who commits say it.
+      // Who made it says it, and who commits it again.
       if values.hashes[value.file] == hash { return }
       values.hashes[value.file] = hash
       append(.hashed(value, byteCount: byteCount, hash), effects: &effects)

@@ -47,6 +47,7 @@ package struct Continuation: Sendable {
         contestedPaths.insert(prior.text.string(prior.outputs[place].path))
       }
     }
+    countAttempts(ofOthersThan: isKnown, prior, workflow)
     guard case .order(let order) = workflow.topologicalOrder() else { return }
     for task in order {
       if numbers[task.index] != .none {
@@ -63,13 +64,26 @@ package struct Continuation: Sendable {
     }
   }
 
+  /// An edited task goes on counting where its namesakes ended: the number of an attempt is part of
+  /// the name of its copies, and no two values may share one.
+  private mutating func countAttempts(
+    ofOthersThan isKnown: [Bool], _ prior: PriorRun, _ workflow: borrowing Workflow
+  ) {
+    for row in prior.tasks.indices where !isKnown[row] {
+      let last = prior.tasks[row].lastAttempt
+      let name = prior.name(of: TaskNumber(UInt32(row)))
+      guard last > 0, let task = workflow.taskID(named: name) else { continue }
+      restored.attemptCounts[task.index] = max(restored.attemptCounts[task.index], last)
+    }
+  }
+
   // MARK: Unchanged tasks
 
   private mutating func takeWhole(
     _ task: TaskID, _ prior: PriorRun, _ workflow: borrowing Workflow
   ) {
     guard let row = prior.task(numbers[task.index]) else { return }
-    restored.attemptCounts[task.index] = row.lastAttempt
+    restored.attemptCounts[task.index] = max(restored.attemptCounts[task.index], row.lastAttempt)
     guard row.isDone, row.outputRange.count == workflow.outputs(of: task).count else { return }
     for (place, input) in workflow.inputs(of: task).enumerated() {
       let producer = workflow.files[input.file].producer
@@ -174,7 +188,7 @@ package struct Continuation: Sendable {
       row.outputRange.count == workflow.outputs(of: task).count,
       row.inputRange.count == workflow.inputs(of: task).count
     else { return }
-    restored.attemptCounts[task.index] = row.lastAttempt
+    restored.attemptCounts[task.index] = max(restored.attemptCounts[task.index], row.lastAttempt)
     var hashes: [ContentHash] = []
     for (place, input) in workflow.inputs(of: task).enumerated() {
       let read = prior.inputs[row.inputRange.lowerBound + place]
