@@ -74,7 +74,6 @@ agent-commits   Recovery.swift      s/for commit in commitsOfNode { .*//
 heirs           Replacement.swift   s/values.heirs\[replica\] = heir//
 no-more-nodes   Recovery.swift      s/for request in isBlocked.indices .*//
 dead-node       NodeTable.swift     s/!rows\[node\].isDead \&\& rows\[node\].pool.fits/rows[node].pool.fits/
-source-lost     TransferPlanner.swift s/if !row.isSourceLost {\(.*\)}/\1/
 restored-count  Restore.swift       s/restored.attemptCounts\[task.index\], restored.accepted\[task.index\])/0, 0)/
 restored-needs  Restore.swift       s/replaceValueIfNeeded(of: output.file.*//
 EOF

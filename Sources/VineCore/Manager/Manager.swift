@@ -428,6 +428,7 @@ package struct Manager: ~Copyable {
   private mutating func cancelDependents(of task: TaskID, effects: inout [ManagerEffect]) {
     var stack = [task]
     while let next = stack.popLast() {
+      noteUnrepeatable(after: next)
       var successors: [TaskID] = []
       workflow.forEachSuccessor(of: next) { successors.append($0) }
       for successor in successors where tasks[successor.index].state == .waiting {
@@ -437,6 +438,18 @@ package struct Manager: ~Copyable {
         releaseConsumption(of: successor, effects: &effects)
         stack.append(successor)
       }
+    }
+  }
+
+  private mutating func noteUnrepeatable(after task: TaskID) {
+    if !hasLosses { return }
+    var edge = workflow.tasks[task].firstSuccessor
+    while edge != .max {
+      let row = workflow.controlEdges[Int(edge)]
+      if !values.isControlSatisfied[Int(edge)] && tasks[row.successor.index].state == .done {
+        values.unrepeatable.insert(row.successor)
+      }
+      edge = row.next
     }
   }
 

@@ -226,6 +226,10 @@ extension Manager {
       makeReady(task, at: now)
       return
     }
+    if values.unrepeatable.contains(task) {
+      cancel(task, effects: &effects)
+      return
+    }
     let inputs = workflow.inputs(of: task)
     for binding in inputs.indices where !values.isInputSatisfied[binding] {
       let file = workflow.bindings[binding].file

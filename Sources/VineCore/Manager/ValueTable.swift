@@ -78,6 +78,8 @@ struct ValueTable {
   /// Input bindings and control edges that are satisfied.
   var isInputSatisfied: BitArray
   var isControlSatisfied: BitArray
+  /// Done by an earlier session behind a task that has failed in this one: they cannot run again.
+  var unrepeatable: Set<TaskID> = []
   /// Files that an earlier session published.
   var isFromEarlierSession: BitArray
 

@@ -9,9 +9,6 @@ internal import VineCore
 struct Closing {
   /// Before the job's end nothing more is started for this long.
   static let aheadNanoseconds: Int64 = 60_000_000_000
-  /// What still runs is killed this long before the end, and what is not saved is given up.
-  static let killNanoseconds: Int64 = 25_000_000_000
-  static let closeNanoseconds: Int64 = 10_000_000_000
   /// A signal says that the end is near, not when: this long after it, everything is over.
   static let signalNanoseconds: Int64 = 28_000_000_000
 
@@ -44,9 +41,12 @@ struct Closing {
   private let startedAt = monotonicNanoseconds()
 
   /// Tasks that would run longer are not begun.
-  var tasksEndBy: Int64? {
-    endsAt.map { $0 - ahead * Self.killNanoseconds / Self.aheadNanoseconds }
-  }
+  var tasksEndBy: Int64? { endsAt.map { $0 - killAhead } }
+
+  /// What still runs is killed this long before the end.
+  private var killAhead: Int64 { ahead / 12 * 5 }
+  /// What is not saved by then is given up.
+  private var closeAhead: Int64 { ahead / 6 }
 
   func isDue(at now: Int64) -> Bool { endsAt.map { now >= $0 - ahead } ?? false }
 
@@ -56,10 +56,10 @@ struct Closing {
     self.isByTime = isByTime
     guard isByTime else { return }
     if let endsAt {
-      killAt = endsAt - ahead * Self.killNanoseconds / Self.aheadNanoseconds
-      closeAt = endsAt - ahead * Self.closeNanoseconds / Self.aheadNanoseconds
+      killAt = endsAt - killAhead
+      closeAt = endsAt - closeAhead
     } else {
-      killAt = now + Self.signalNanoseconds - Self.closeNanoseconds
+      killAt = now + Self.signalNanoseconds / 3 * 2
       closeAt = now + Self.signalNanoseconds
     }
   }

@@ -61,6 +61,24 @@ import VineCore
     #expect(run.reports.last == .taskFailed(AttemptID(task(0), 1), .fitsNoNode))
   }
 
+  @Test func aFetchWhoseSourceWasLostIsNotHeldAgainstTheFile() {
+    let run = ManagerFixture(nodes: [(1, 1), (1, 1)]) {
+      let input = $0.file()
+      $0.task(reads: [input])
+      $0.task(reads: [input])
+    }
+    run.turn()
+    run.turn(run.transferred(0))
+    #expect(run.fetched.map(\.source) == [.node(agent: worker(0))])
+    run.turn(.workerLost(worker(0)))
+    run.turn(run.transferred(1, error: 5, by: 1))
+    for failure in 1..<Limits.fetchRetryMax {
+      #expect(run.fetched.map(\.source) == [.sharedFileSystem])
+      run.turn(run.transferred(1 + failure, error: 5, by: 1))
+    }
+    #expect(run.manager.state(of: task(1)) == .staging)
+  }
+
   // MARK: Agents
 
   @Test func theNextRankOfANodeFetchesAndCommitsForItsLostAgent() {
