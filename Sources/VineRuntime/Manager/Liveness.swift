@@ -64,6 +64,11 @@ struct Liveness {
     lastLook = now
   }
 
+  /// Whether a rank's time is over but for two heartbeats.
+  func isNearlySilent(_ rank: Int) -> Bool {
+    rows[rank].map { $0.deadline < observed + 2 * times.interval } ?? false
+  }
+
   /// The ranks whose time has been over for longer than `grace`, in their order.
   func silent(grace: Int64 = 0) -> [Int] {
     rows.filter { $0.value.deadline + grace < observed }.keys.sorted()

@@ -11,7 +11,7 @@ extension ManagerLoop {
     liveness.advance(to: now)
     for rank in mailbox.takeFailures() { lose(rank, because: "MPI cannot reach it") }
     for rank in processes.takeEnded(at: now) { lose(rank, because: "its process has ended") }
-    for rank in liveness.silent(grace: heardNobody ? 0 : times.nodeTimeout) {
+    for rank in withSiblings(liveness.silent(grace: heardNobody ? 0 : times.nodeTimeout)) {
       fence(rank)
       let seconds = decimal(Double(times.nodeTimeout) / 1e9, 1)
       lose(rank, because: "nothing was heard of it for \(seconds) s")
@@ -22,6 +22,18 @@ extension ManagerLoop {
         mailbox.send(WireWriter(.heartbeat), to: worker.index, .worker)
       }
     }
+  }
+
+  /// A dead node's ranks fall silent within one heartbeat of each other. They are lost together:
+  /// else the tasks of one would be given to the next, and would seem to have killed them all.
+  private func withSiblings(_ silent: [Int]) -> [Int] {
+    if silent.isEmpty { return [] }
+    let nodes = Set(silent.compactMap { directory[WorkerID(index: $0)]?.node })
+    let others = directory.live.filter { worker in
+      guard let node = directory[worker]?.node, node != .none else { return false }
+      return nodes.contains(node) && liveness.isNearlySilent(worker.index)
+    }
+    return Set(silent + others.map(\.index)).sorted()
   }
 
   /// Begins to look after a rank that has registered.

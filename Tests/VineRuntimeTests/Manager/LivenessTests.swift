@@ -30,6 +30,19 @@ struct LivenessTests {
     #expect(liveness.silent() == [2])
   }
 
+  @Test func aRankIsNearlySilentTwoHeartbeatsBeforeItsTimeIsOver() {
+    var liveness = Liveness(times, at: 0)
+    liveness.add(1)
+    liveness.add(2)
+    let now = run(&liveness, from: 0, seconds: 7)
+    liveness.heard(2)
+    _ = run(&liveness, from: now, seconds: 2)
+    #expect(liveness.silent().isEmpty)
+    #expect(liveness.isNearlySilent(1))
+    #expect(!liveness.isNearlySilent(2))
+    #expect(!liveness.isNearlySilent(3))
+  }
+
   @Test func aRankThatSpeaksIsNeverLost() {
     var liveness = Liveness(times, at: 0)
     liveness.add(3)
