@@ -300,7 +300,8 @@ task("held", hold + "cat temp > late", ["temp"], ["late"])
 END
     begin 0 w.json
     wait_for 20 test -e seen
-    wait_for 20 many_published
+    # The lie can be told only once the first value's hash is known.
+    wait_for 20 published_and_hashed
     kill_run KILL
     cp seen before
     touch gate
@@ -309,7 +310,7 @@ END
     assert_same seen before
     [[ ! -e late ]] || assert_same late before
 }
-many_published() { [[ $(entries PUBLISHED) -ge 1 ]]; }
+published_and_hashed() { [[ $(entries PUBLISHED) -ge 1 && $(entries HASHED) -ge 2 ]]; }
 
 # ---- Publishing
 

@@ -68,7 +68,8 @@ extension FileOrder {
   fileprivate init(_ binding: Binding, _ value: FileValue, in workflow: borrowing Workflow) {
     self.init(
       value: value, name: workflow.text.string(binding.name), isCopy: binding.isCopy,
-      isDirectory: workflow.files[binding.file].isDirectory)
+      isDirectory: workflow.files[binding.file].isDirectory,
+      hasPath: workflow.files[binding.file].isPublished)
   }
 }
 

@@ -105,7 +105,10 @@ private func hash(_ path: String, into copy: inout DurableCopy) {
 func contentHash(of descriptor: Int32) -> (byteCount: Int64, ContentHash) {
   var hash = SHA256()
   var byteCount: Int64 = 0
-  var buffer = [UInt8](repeating: 0, count: 1 << 18)
+  // Most files are small, and a large buffer costs more than they do.
+  var info = stat()
+  let expected = fstat(descriptor, &info) == 0 ? Int(info.st_size) + 1 : 1 << 18
+  var buffer = [UInt8](repeating: 0, count: min(max(expected, 512), 1 << 18))
   while true {
     let count = buffer.withUnsafeMutableBytes {
       pread(descriptor, $0.baseAddress, $0.count, off_t(byteCount))

@@ -61,6 +61,8 @@ struct FileOrder: Equatable {
   var name: String
   var isCopy: Bool
   var isDirectory: Bool
+  /// An output that will be committed.
+  var hasPath = false
 }
 
 /// All an executor needs to run an attempt.
@@ -200,6 +202,7 @@ extension WireWriter {
       put(order.name)
       put(order.isCopy)
       put(order.isDirectory)
+      put(order.hasPath)
     }
   }
 
@@ -405,7 +408,7 @@ extension WireReader {
       orders.append(
         FileOrder(
           value: try takeValue(), name: try takeText(), isCopy: try takeBool(),
-          isDirectory: try takeBool()))
+          isDirectory: try takeBool(), hasPath: try takeBool()))
     }
     return orders
   }

@@ -13,7 +13,7 @@ enum HelperResult: Sendable {
   case packed(ReadRequest, path: String, error: Int32)
   /// The hash is unknown for a directory beside its target.
   case committed(FileValue, byteCount: Int64, ContentHash, error: Int32)
-  case hashed(FileValue, byteCount: Int64, ContentHash)
+  case hashed([HashedValue])
   /// All outputs of an attempt, in order.
   case hashedFirst(AttemptID, [HashedValue])
   case removed
@@ -52,6 +52,12 @@ final class Agent {
   private var incoming: [TransferID: Incoming] = [:]
   private var lostPeers: Set<Int> = []
   private(set) var totals = WorkerTotals()
+  /// Each holds a descriptor, so there are few.
+  private static let hashingBatchMax = 32
+  private static let hashingDelayNanoseconds: Int64 = 50_000_000
+  private var unhashed: [(FileValue, Int32)] = []
+  /// When `hashDue` wants to be called, on the monotonic clock.
+  private(set) var hashingDue: Int64?
 
   init(
     scratch: ScratchDirectory, runName: String, mailbox: Mailbox, bulk: BulkTransfer?,
@@ -313,8 +319,8 @@ final class Agent {
       if error == 0 { totals.sharedWrittenByteCount += byteCount }
       let end = WorkerEvent.committed(value, byteCount: byteCount, error: error)
       return hash.isKnown ? [.hashed(value, byteCount: byteCount, hash), end] : [end]
-    case .hashed(let value, let byteCount, let hash):
-      return [.hashed(value, byteCount: byteCount, hash)]
+    case .hashed(let values):
+      return values.map { .hashed($0.value, byteCount: $0.byteCount, $0.hash) }
     case .hashedFirst(let attempt, let values):
       return values.map { .hashed($0.value, byteCount: $0.byteCount, $0.hash) }
         + [.settled(attempt, .succeeded)]
@@ -323,12 +329,33 @@ final class Agent {
     }
   }
 
-  /// Hashes what `descriptor` reads, which it closes.
-  func hash(_ value: FileValue, from descriptor: Int32) {
+  /// Hashes what `descriptor` reads, which it closes, soon: many small files one by one would cost
+  /// more in waking threads than in hashing.
+  func hash(_ value: FileValue, from descriptor: Int32, at now: Int64) {
+    if unhashed.isEmpty { hashingDue = now + Self.hashingDelayNanoseconds }
+    unhashed.append((value, descriptor))
+    if unhashed.count >= Self.hashingBatchMax { hashNow() }
+  }
+
+  /// Hands over what has waited for long enough.
+  func hashDue(at now: Int64) {
+    if let due = hashingDue, now >= due { hashNow() }
+  }
+
+  /// Hands over all that waits to be hashed.
+  func hashNow() {
+    hashingDue = nil
+    if unhashed.isEmpty { return }
+    let batch = unhashed
+    unhashed.removeAll(keepingCapacity: true)
     queue.submit {
-      let (byteCount, hash) = contentHash(of: descriptor)
-      close(descriptor)
-      return .hashed(value, byteCount: byteCount, hash)
+      var values: [HashedValue] = []
+      for (value, descriptor) in batch {
+        let (byteCount, hash) = contentHash(of: descriptor)
+        close(descriptor)
+        values.append(HashedValue(value: value, byteCount: byteCount, hash: hash))
+      }
+      return .hashed(values)
     }
   }
 

@@ -65,9 +65,11 @@ package final class WorkerLoop {
 
   /// Nanoseconds until a deadline of the core, if there is one.
   package func nanosecondsToDeadline() -> Int64? {
-    let deadline = core.nextDeadline.map { max($0.since(clock.now), 0) }
-    guard let due = pipes.nextDue else { return deadline }
-    return min(deadline ?? .max, max(due - monotonicNanoseconds(), 0))
+    var due = core.nextDeadline.map { max($0.since(clock.now), 0) }
+    for time in [pipes.nextDue, agent?.hashingDue] {
+      if let time { due = min(due ?? .max, max(time - monotonicNanoseconds(), 0)) }
+    }
+    return due
   }
 
   // MARK: Turns
@@ -81,7 +83,10 @@ package final class WorkerLoop {
     if wireFailure { throw RuntimeError("understand a message of the manager") }
     count += takeHelperResults()
     pipes.watchDue(at: monotonicNanoseconds())
-    if let agent { events.append(contentsOf: agent.progress()) }
+    if let agent {
+      events.append(contentsOf: agent.progress())
+      if agent.hashingDue != nil { agent.hashDue(at: monotonicNanoseconds()) }
+    }
     if let deadline = core.nextDeadline, deadline <= clock.now {
       core.handleDeadlines(at: clock.now, effects: &effects)
     }
@@ -366,7 +371,8 @@ package final class WorkerLoop {
   /// Contents are hashed beside the tasks: what commits are compared by, and what cuts off work
   /// when a value is made again. A very large file would only compete with them.
   private func wantsHash(of output: FileOrder, byteCount: Int64) -> Bool {
-    if output.isDirectory { return false }
+    // What has a path is hashed while it is written there.
+    if output.isDirectory || output.hasPath { return false }
     return welcome?.wantsHashes == true || byteCount <= Limits.hashedByteCountMax
   }
 
@@ -375,7 +381,9 @@ package final class WorkerLoop {
       events.append(.outputReady(order.attempt, output.value.file, byteCount: size))
       guard !order.hashesFirst, wantsHash(of: output, byteCount: size), let room else { continue }
       let descriptor = room.open(output.value)
-      if descriptor >= 0 { agent?.hash(output.value, from: descriptor) }
+      if descriptor >= 0 {
+        agent?.hash(output.value, from: descriptor, at: monotonicNanoseconds())
+      }
     }
   }
 
@@ -394,6 +402,7 @@ package final class WorkerLoop {
   // MARK: Leaving
 
   private func leaveIfIdle() {
+    agent?.hashNow()
     guard core.attemptCount == 0, queue.pendingCount == 0, !(bulk?.isActive ?? false) else {
       return
     }
