@@ -38,7 +38,7 @@ struct Closing {
     return min(Self.aheadNanoseconds, max(endsAt - startedAt, 0) / 4)
   }
 
-  private let startedAt = monotonicNanoseconds()
+  let startedAt = monotonicNanoseconds()
 
   /// Tasks that would run longer are not begun.
   var tasksEndBy: Int64? { endsAt.map { $0 - killAhead } }

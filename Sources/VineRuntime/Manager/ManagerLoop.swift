@@ -9,11 +9,11 @@ package final class ManagerLoop {
   let mpi: MPIEnvironment?
   let mailbox: Mailbox
   private let poll: EventPoll
-  private let options: RunOptions
-  private let run: RunDirectory
-  private let recorder: RunRecorder
+  let options: RunOptions
+  let run: RunDirectory
+  let recorder: RunRecorder
   private let clock = SystemClock()
-  private let startedAt = monotonicNanoseconds()
+  let startedAt = monotonicNanoseconds()
   private let token: String
   private let environment: [String]
   private let queue: BlockingQueue<Published?>
@@ -23,16 +23,18 @@ package final class ManagerLoop {
   var events: [ManagerEvent] = []
   private var effects: [ManagerEffect] = []
   private var sentAt: [TaskID: Instant] = [:]
-  private var notes: [TaskID: AttemptNote] = [:]
-  private var failures: [String] = []
-  private var failedCount = 0
-  private var triedAgainCount = 0
+  var notes: [TaskID: AttemptNote] = [:]
+  var failures: [String] = []
+  var failedCount = 0
+  var triedAgainCount = 0
   var unwritten: [String] = []
   var outcome: Outcome?
   var totals = WorkerTotals()
   var outputOffset: Int64 = 0
   var hasOrderedLeaving = false
-  private var repeatedCount = 0
+  var repeatedCount = 0
+  /// The nodes on which failed attempts ran.
+  var failedNodes: [TaskID: String] = [:]
   private var nextStopCheck: Int64 = 0
   let times: HeartbeatTimes
   var nextHeartbeat: Int64 = 0
@@ -407,7 +409,7 @@ package final class ManagerLoop {
 
   /// The durable copy of a value that does not count any more. Objects stay: another value may have
   /// the same content.
-  private func discard(_ value: FileValue) {
+  func discard(_ value: FileValue) {
     guard core.workflow.files[value.file].isPublished else { return }
     let temporary = run.temporary(of: value, in: core.workflow)
     queue.submit {
@@ -415,82 +417,6 @@ package final class ManagerLoop {
       return nil
     }
   }
-
-  // MARK: People
-
-  private func show(_ report: Report) {
-    switch report {
-    case .taskTriedAgain(let attempt, let ending):
-      triedAgainCount += 1
-      let text = core.workflow.endingText(ending, of: attempt.task)
-      progress.interrupt()
-      complain(
-        "vine-mpi: task \(core.workflow.name(of: attempt.task)), attempt \(attempt.number): "
-          + "\(text); trying again")
-      notes[attempt.task] = nil
-    case .taskFailed(let attempt, let ending): showFailure(of: attempt, ending)
-    case .valueLost(let task):
-      repeatedCount += 1
-      if repeatedCount > 20 { return }
-      progress.interrupt()
-      complain(
-        "vine-mpi: what task \(core.workflow.name(of: task)) made was lost with its nodes; it runs "
-          + "again")
-    case .invalidated(let task, let cause):
-      repeatedCount += 1
-      if repeatedCount > 20 { return }
-      progress.interrupt()
-      complain(
-        "vine-mpi: task \(core.workflow.name(of: task)) runs again: it used what "
-          + "\(core.workflow.name(of: cause)) made, which came out differently when it was made anew"
-      )
-    case .contradiction(let task, let other):
-      progress.interrupt()
-      complain(
-        "vine-mpi: task \(core.workflow.name(of: task)) made two different values, and the first "
-          + "was seen outside of the run already (through \(core.workflow.name(of: other))). It is "
-          + "not as deterministic as it is declared, or its stored value was changed. The run stops; "
-          + "published files hold the first value.")
-    case .outputNotWritten(let file, let error):
-      let path = core.workflow.locationText(file)
-      let reason =
-        error == ESTALE
-        ? "another task changed it before it was written; that task must declare it with "
-          + "\"copy\": true" : errorText(error)
-      let text = "\(path): \(reason)"
-      discard(core.acceptedValue(of: file))
-      unwritten.append(text)
-      progress.interrupt()
-      complain("vine-mpi: cannot write output \(text)")
-    }
-  }
-
-  private func showFailure(of attempt: AttemptID, _ ending: Ending) {
-    let task = attempt.task
-    let note = notes.removeValue(forKey: task)
-    failedCount += 1
-    let name = core.workflow.name(of: task)
-    let text = core.workflow.endingText(ending, of: task)
-    if failures.count < 20 { failures.append("\(name): \(text)") }
-    // A thousand failures have one cause more often than a thousand.
-    if failedCount > 20 { return }
-    progress.interrupt()
-    var lines = ["vine-mpi: task \(name) failed: \(text)"]
-    lines.append("  command: \(core.workflow.commandText(of: task))")
-    if let node = failedNodes.removeValue(forKey: task) {
-      lines.append("  node: \(node), attempt \(attempt.number)")
-    }
-    if let note, !note.reason.isEmpty { lines.append("  \(note.reason)") }
-    if let note, !note.errorTail.isEmpty {
-      lines.append("  end of its standard error:")
-      let tail = String(decoding: note.errorTail, as: UTF8.self)
-      for line in tail.split(separator: "\n").suffix(20) { lines.append("    | \(line)") }
-    }
-    if failedCount == 20 { lines.append("vine-mpi: further failures are in the journal only") }
-    complain(lines.joined(separator: "\n"))
-  }
-
-  private var failedNodes: [TaskID: String] = [:]
 
   func interruptProgress() { progress.interrupt() }
 
@@ -506,74 +432,6 @@ package final class ManagerLoop {
   func refuseBuild(of rank: Int) {
     refuse(
       "rank \(rank) sends messages of another build of vine-mpi: install the same on all nodes")
-  }
-
-  /// Writes what remains of a run, and returns its exit status.
-  func finishOrComplain() -> Int32 {
-    do throws(RuntimeError) { return try finish() } catch {
-      complain("vine-mpi: \(error)")
-      return max(outcome?.exitStatus ?? 1, 1)
-    }
-  }
-
-  private func finish() throws(RuntimeError) -> Int32 {
-    guard let outcome else { return 1 }
-    var status = isInterrupted ? 3 : outcome.exitStatus
-    let reason: SessionClose.Reason =
-      status == 3 ? (closing.isByTime ? .walltime : .drained) : status == 0 ? .ended : .error
-    try recorder.close(
-      SessionClose(
-        reason: reason, status: status, doneCount: UInt64(outcome.doneCount),
-        failedCount: UInt64(outcome.failedCount)))
-    if recorder.failure != nil && status != 2 { status = 7 }
-    try recorder.writeDigests(of: core)
-    let summary = summary(of: outcome, status: status)
-    try run.write(summary)
-    try run.write(OutcomeFile(status: status, epoch: Int(recorder.epoch), text: statusText(status)))
-    if !options.isQuiet {
-      tell(
-        closingText(
-          summary, runDirectory: run.path, failures: failures, failedCount: failedCount))
-    }
-    return status
-  }
-
-  private func summary(of outcome: Outcome, status: Int32) -> SummaryFile {
-    let first = recorder.firstStart ?? .zero
-    let makespan = max(Double(recorder.lastEnd.since(first)) / 1e9, 0)
-    let cores = max(core.coreCount, 1)
-    var summary = SummaryFile(
-      name: core.workflow.name, status: status, version: BuildIdentity.text,
-      mpi: mpi == nil ? "none" : mpiLibraryVersion(), nodes: core.nodeCount,
-      ranks: mpi?.size ?? 1, cores: core.coreCount, makespanSeconds: makespan,
-      wallSeconds: Double(monotonicNanoseconds() - startedAt) / 1e9,
-      coreUtilisation: makespan > 0
-        ? recorder.coreNanoseconds / 1e9 / (makespan * Double(cores)) : 0,
-      taskCPUSeconds: Double(recorder.cpuMicroseconds) / 1e6)
-    summary.tasks = SummaryFile.Tasks(
-      total: core.workflow.tasks.count, done: outcome.doneCount, failed: outcome.failedCount,
-      cancelled: outcome.cancelledCount, left: outcome.leftCount, triedAgain: triedAgainCount,
-      reused: core.progress.reusedCount)
-    summary.bytes.sharedFileSystemToNode = totals.sharedReadByteCount
-    summary.bytes.nodeToNode = totals.receivedByteCount
-    summary.bytes.nodeToSharedFileSystem = totals.sharedWrittenByteCount
-    summary.sharedFileSystemReads = totals.sharedReadCount
-    summary.unwrittenOutputs = unwritten
-    summary.lostRanks = directory.lostRanks
-    return summary
-  }
-
-  /// No time is left: say what is known and go.
-  package func abandon() {
-    // The launcher's way of saying that all is over.
-    if partingDeadline != nil { return }
-    complain("vine-mpi: stopped by a signal; the run is in \(run.path)")
-    try? recorder.close(
-      SessionClose(
-        reason: .signal, status: 3, doneCount: UInt64(core.progress.doneCount),
-        failedCount: UInt64(core.progress.failedCount)), timeoutNanoseconds: 300_000_000)
-    try? run.write(
-      OutcomeFile(status: 3, epoch: Int(recorder.epoch), text: statusText(3)))
   }
 }
 

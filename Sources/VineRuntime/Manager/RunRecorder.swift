@@ -7,7 +7,7 @@ internal import VineCore
 
 final class RunRecorder {
   private let journal: JournalFile
-  private let run: RunDirectory
+  let run: RunDirectory
   private let keys: WorkflowKeys
   /// The journal's numbers of the tasks that were named in it.
   private var numbers: [TaskNumber]

@@ -1,0 +1,78 @@
+// What a person is told while a run goes on.
+
+internal import Glibc
+internal import VineCore
+
+extension ManagerLoop {
+  func show(_ report: Report) {
+    switch report {
+    case .taskTriedAgain(let attempt, let ending):
+      triedAgainCount += 1
+      let text = core.workflow.endingText(ending, of: attempt.task)
+      progress.interrupt()
+      complain(
+        "vine-mpi: task \(core.workflow.name(of: attempt.task)), attempt \(attempt.number): "
+          + "\(text); trying again")
+      notes[attempt.task] = nil
+    case .taskFailed(let attempt, let ending): showFailure(of: attempt, ending)
+    case .valueLost(let task):
+      repeatedCount += 1
+      if repeatedCount > 20 { return }
+      progress.interrupt()
+      complain(
+        "vine-mpi: what task \(core.workflow.name(of: task)) made was lost with its nodes; it runs "
+          + "again")
+    case .invalidated(let task, let cause):
+      repeatedCount += 1
+      if repeatedCount > 20 { return }
+      progress.interrupt()
+      complain(
+        "vine-mpi: task \(core.workflow.name(of: task)) runs again: it used what "
+          + "\(core.workflow.name(of: cause)) made, which came out differently when it was made anew"
+      )
+    case .contradiction(let task, let other):
+      progress.interrupt()
+      complain(
+        "vine-mpi: task \(core.workflow.name(of: task)) made two different values, and the first "
+          + "was seen outside of the run already (through \(core.workflow.name(of: other))). It is "
+          + "not as deterministic as it is declared, or its stored value was changed. The run stops; "
+          + "published files hold the first value.")
+    case .outputNotWritten(let file, let error):
+      let path = core.workflow.locationText(file)
+      let reason =
+        error == ESTALE
+        ? "another task changed it before it was written; that task must declare it with "
+          + "\"copy\": true" : errorText(error)
+      let text = "\(path): \(reason)"
+      discard(core.acceptedValue(of: file))
+      unwritten.append(text)
+      progress.interrupt()
+      complain("vine-mpi: cannot write output \(text)")
+    }
+  }
+
+  func showFailure(of attempt: AttemptID, _ ending: Ending) {
+    let task = attempt.task
+    let note = notes.removeValue(forKey: task)
+    failedCount += 1
+    let name = core.workflow.name(of: task)
+    let text = core.workflow.endingText(ending, of: task)
+    if failures.count < 20 { failures.append("\(name): \(text)") }
+    // A thousand failures have one cause more often than a thousand.
+    if failedCount > 20 { return }
+    progress.interrupt()
+    var lines = ["vine-mpi: task \(name) failed: \(text)"]
+    lines.append("  command: \(core.workflow.commandText(of: task))")
+    if let node = failedNodes.removeValue(forKey: task) {
+      lines.append("  node: \(node), attempt \(attempt.number)")
+    }
+    if let note, !note.reason.isEmpty { lines.append("  \(note.reason)") }
+    if let note, !note.errorTail.isEmpty {
+      lines.append("  end of its standard error:")
+      let tail = String(decoding: note.errorTail, as: UTF8.self)
+      for line in tail.split(separator: "\n").suffix(20) { lines.append("    | \(line)") }
+    }
+    if failedCount == 20 { lines.append("vine-mpi: further failures are in the journal only") }
+    complain(lines.joined(separator: "\n"))
+  }
+}
