@@ -81,3 +81,9 @@ test_a_wrong_walltime_is_refused() {
     "$VINE_MPI" w.json --walltime 1:xx >said 2>&1 && fail "accepted"
     assert_says "walltime"
 }
+
+test_a_time_beyond_all_counting_is_no_limit() {
+    echo '{"schema": "vine-workflow/1", "tasks": [{"id": "t", "command": "true"}]}' >w.json
+    vine 0 0 w.json --walltime 99999999:00:00
+    SLURM_JOB_END_TIME=253402300800 vine 0 0 w.json --run-dir run2
+}

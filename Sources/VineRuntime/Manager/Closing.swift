@@ -12,6 +12,9 @@ struct Closing {
   /// A signal says that the end is near, not when: this long after it, everything is over.
   static let signalNanoseconds: Int64 = 28_000_000_000
 
+  /// Thirty years: a job that may run for longer has no limit.
+  private static let longestSeconds = 1e9
+
   /// The end of the job; nil: nobody said.
   private(set) var endsAt: Int64?
   /// When what runs is killed; nil: it may end.
@@ -29,6 +32,8 @@ struct Closing {
     var time = timespec()
     clock_gettime(CLOCK_REALTIME, &time)
     let left = endTime - Double(time.tv_sec) - Double(time.tv_nsec) / 1e9
+    // Batch systems say "no limit" with times beyond what nanoseconds can count.
+    guard left < Self.longestSeconds else { return }
     endsAt = monotonicNanoseconds() + Int64(max(left, 0) * 1e9)
   }
 
