@@ -72,7 +72,10 @@ extension Manager {
       satisfySuccessors(of: task, at: .zero)
     }
     for task in workflow.tasks.ids where tasks[task.index].state == .done {
-      restoreOutputs(of: task, effects: &effects)
+      // What somebody needs and what lies nowhere is made again.
+      for output in workflow.outputs(of: task) {
+        replaceValueIfNeeded(of: output.file, at: .zero, effects: &effects)
+      }
     }
     isSettlingDue = true
   }
@@ -85,21 +88,25 @@ extension Manager {
     progressCounts.reusedCount += 1
   }
 
+  /// A durable copy of an earlier session is that of the value that counts.
+  private mutating func enterCopy(_ copy: RestoredRun.Copy, at now: Instant) {
+    values.durable[copy.file.index] = DurableRow(
+      standing: copy.isPublished ? .published : .committed, attempt: copy.attempt)
+    if copy.isPublished {
+      values.isFromEarlierSession[copy.file.index] = true
+    } else if workflow.files[copy.file].isPublished {
+      waitingToPublish.append(copy.file)
+      firstWaitingSince = firstWaitingSince ?? now
+    }
+  }
+
   private mutating func enterCopies(_ restored: RestoredRun) {
     var copies: [TaskID: [RestoredRun.Copy]] = [:]
     for copy in restored.durable {
       let producer = workflow.files[copy.file].producer
       guard producer != .none else { continue }
       switch restored.reuse[producer.index] {
-      case .whole:
-        values.durable[copy.file.index] = DurableRow(
-          standing: copy.isPublished ? .published : .committed, attempt: copy.attempt)
-        values.hashes[copy.file] = restored.hashes[copy.file]
-        if copy.isPublished { values.isFromEarlierSession[copy.file.index] = true }
-        if !copy.isPublished && workflow.files[copy.file].isPublished {
-          waitingToPublish.append(copy.file)
-          firstWaitingSince = .zero
-        }
+      case .whole: enterCopy(copy, at: .zero)
       case .conditional: copies[producer, default: []].append(copy)
       case .none: break
       }
@@ -124,19 +131,6 @@ extension Manager {
     }
   }
 
-  /// Makes again what somebody needs and what lies nowhere.
-  private mutating func restoreOutputs(of task: TaskID, effects: inout [ManagerEffect]) {
-    for output in workflow.outputs(of: task) {
-      replaceValueIfNeeded(of: output.file, at: .zero, effects: &effects)
-      // Nobody was told yet: an outcome counts when its output does.
-      if workflow.files[output.file].isPublished,
-        values.durable[output.file.index].standing == .published
-      {
-        satisfyLateConsumers(of: output.file, at: .zero)
-      }
-    }
-  }
-
   /// Takes the earlier value of a task whose inputs came out as they were. Returns whether it did.
   mutating func takeConditionalValue(
     of task: TaskID, at now: Instant, effects: inout [ManagerEffect]
@@ -154,20 +148,11 @@ extension Manager {
     where workflow.files[output.file].isPublished || remainingConsumers[output.file.index] > 0 {
       if usesCommit(task) && !kept.contains(output.file) { return false }
     }
-    tasks[task.index].restoreAsDone()
-    values.accepted[task.index] = earlier.accepted
+    enterDone(task, attempt: earlier.accepted)
     for copy in earlier.copies {
-      values.durable[copy.file.index] = DurableRow(
-        standing: copy.isPublished ? .published : .committed, attempt: copy.attempt)
+      enterCopy(copy, at: now)
       values.hashes[copy.file] = earlier.hashes[copy.file]
-      if copy.isPublished { values.isFromEarlierSession[copy.file.index] = true }
-      if !copy.isPublished && workflow.files[copy.file].isPublished {
-        waitingToPublish.append(copy.file)
-        firstWaitingSince = firstWaitingSince ?? now
-      }
     }
-    progressCounts.doneCount += 1
-    progressCounts.reusedCount += 1
     isSettlingDue = true
     append(.reused(AttemptID(task, earlier.accepted)), effects: &effects)
     releaseConsumption(of: task, effects: &effects)
