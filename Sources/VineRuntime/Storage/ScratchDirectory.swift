@@ -3,6 +3,7 @@
 
 internal import CLinux
 internal import Glibc
+internal import VineCore
 
 struct ScratchDirectory {
   let path: String
@@ -16,6 +17,19 @@ struct ScratchDirectory {
   func sandboxes(of rank: Int) -> String { "\(path)/sandboxes-\(rank)" }
   func spool(of rank: Int) -> String { "\(path)/output-\(rank)" }
   func part(_ name: String) -> String { "\(path)/part-\(name)" }
+  func cachePath(_ value: FileValue) -> String { "\(cache)/\(cacheName(value))" }
+
+  /// Gives a complete part its name in the cache, or removes it after an `error`; returns the error.
+  func enter(_ part: String, as value: FileValue, error: Int32) -> Int32 {
+    var error = error
+    if error == 0 && rename(part, cachePath(value)) != 0 {
+      // A directory of an earlier value stands in the way.
+      FileTree.remove(cachePath(value))
+      error = rename(part, cachePath(value)) == 0 ? 0 : errno
+    }
+    if error != 0 { FileTree.remove(part) }
+    return error
+  }
 
   /// Makes or joins the directory named `token` in `scratch`, or in the first usable place.
   static func open(_ scratch: String, token: String) throws(RuntimeError) -> ScratchDirectory {

@@ -26,31 +26,14 @@ struct HashedValue: Sendable {
   let hash: ContentHash
 }
 
-/// A peer's wish to read a file of this node.
-struct ReadRequest: Sendable {
-  let value: FileValue
-  let transfer: TransferID
-  let tag: Int32
-  let byteCount: Int64
-  let isDirectory: Bool
-  let rank: Int
-}
-
 final class Agent {
-  private struct Incoming {
-    let order: FetchOrder
-    let part: String
-    var mode: mode_t?
-    var isReceived = false
-  }
-
   private let scratch: ScratchDirectory
   private let runName: String
   private let mailbox: Mailbox
   private let bulk: BulkTransfer?
   private let queue: BlockingQueue<HelperResult>
-  private var incoming: [TransferID: Incoming] = [:]
-  private var lostPeers: Set<Int> = []
+  private let incoming: Incoming
+  private let serving: Serving
   private(set) var totals = WorkerTotals()
   /// Each holds a descriptor, so there are few.
   private static let hashingBatchMax = 32
@@ -68,9 +51,11 @@ final class Agent {
     self.mailbox = mailbox
     self.bulk = bulk
     self.queue = queue
+    incoming = Incoming(scratch: scratch, mailbox: mailbox, bulk: bulk, queue: queue)
+    serving = Serving(scratch: scratch, mailbox: mailbox, bulk: bulk, queue: queue)
   }
 
-  private func cachePath(_ value: FileValue) -> String { "\(scratch.cache)/\(cacheName(value))" }
+  private func cachePath(_ value: FileValue) -> String { scratch.cachePath(value) }
 
   // MARK: Fetching
 
@@ -97,7 +82,7 @@ final class Agent {
       }
       return nil
     case .node(let agent):
-      return receive(order, from: agent.index, part: part)
+      return incoming.receive(order, from: agent.index, part: part)
     }
   }
 
@@ -132,152 +117,29 @@ final class Agent {
   private func finish(
     _ value: FileValue, _ transfer: TransferID, part: String, byteCount: Int64, error: Int32
   ) -> WorkerEvent {
-    var error = error
-    if error == 0 && rename(part, cachePath(value)) != 0 {
-      // A directory of an earlier value stands in the way.
-      FileTree.remove(cachePath(value))
-      error = rename(part, cachePath(value)) == 0 ? 0 : errno
-    }
-    if error != 0 { FileTree.remove(part) }
+    let error = scratch.enter(part, as: value, error: error)
     return .transferred(transfer, byteCount: byteCount, error: error)
-  }
-
-  private func receive(_ order: FetchOrder, from rank: Int, part: String) -> WorkerEvent? {
-    guard let bulk else { return .transferred(order.transfer, byteCount: 0, error: ENOTCONN) }
-    if lostPeers.contains(rank) {
-      return .transferred(order.transfer, byteCount: 0, error: ECONNRESET)
-    }
-    let descriptor = clinux_open_at(
-      AT_FDCWD, part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
-    if descriptor < 0 {
-      return .transferred(order.transfer, byteCount: 0, error: -descriptor)
-    }
-    let tag = bulk.nextTag()
-    bulk.receive(
-      order.transfer, from: rank, tag: tag, byteCount: order.byteCount, into: descriptor)
-    incoming[order.transfer] = Incoming(order: order, part: part)
-    var request = WireWriter(.readRequest)
-    request.put(order.value)
-    request.put(order.transfer.rawValue)
-    request.put(tag)
-    request.put(order.byteCount)
-    request.put(order.isDirectory)
-    mailbox.send(request, to: rank, .worker)
-    return nil
   }
 
   /// The source has begun to send, with the file's mode.
   func onReadGranted(_ transfer: TransferID, mode: UInt32) -> WorkerEvent? {
-    incoming[transfer]?.mode = mode_t(mode) & 0o777
-    return completeIncoming(transfer)
+    incoming.onGranted(transfer, mode: mode)
   }
 
   func onReadRefused(_ transfer: TransferID, error: Int32) -> WorkerEvent? {
-    guard let row = incoming.removeValue(forKey: transfer) else { return nil }
-    _ = bulk?.abandon(transfer)
-    FileTree.remove(row.part)
-    return .transferred(transfer, byteCount: 0, error: error)
+    incoming.onRefused(transfer, error: error)
   }
 
   /// Moves transfers between nodes on.
-  func progress() -> [WorkerEvent] {
-    guard let bulk, bulk.isActive else { return [] }
-    var events: [WorkerEvent] = []
-    for ended in bulk.progress() {
-      if ended.error != 0 {
-        if let event = onReadRefused(ended.transfer, error: ended.error) { events.append(event) }
-        continue
-      }
-      incoming[ended.transfer]?.isReceived = true
-      if let event = completeIncoming(ended.transfer) { events.append(event) }
-    }
-    return events
-  }
-
-  private func completeIncoming(_ transfer: TransferID) -> WorkerEvent? {
-    guard let row = incoming[transfer], row.isReceived, let mode = row.mode else { return nil }
-    incoming[transfer] = nil
-    let order = row.order
-    let part = row.part
-    if !order.isDirectory {
-      chmod(part, mode)
-      return finish(
-        order.value, transfer, part: part, byteCount: order.byteCount, error: 0)
-    }
-    queue.submit {
-      let tree = "\(part)-tree"
-      FileTree.remove(tree)
-      var error: Int32 = 0
-      let descriptor = clinux_open_at(AT_FDCWD, part, O_RDONLY, 0)
-      if descriptor < 0 {
-        error = -descriptor
-      } else {
-        error = TreeArchive.read(from: descriptor, to: tree)
-        close(descriptor)
-      }
-      Glibc.unlink(part)
-      if error != 0 { FileTree.remove(tree) }
-      return .fetched(
-        transfer, order.value, part: tree, byteCount: order.byteCount, error: error)
-    }
-    return nil
-  }
+  func progress() -> [WorkerEvent] { incoming.progress() }
 
   /// A peer is lost: what it was sending will never be whole, and it gets nothing more.
   func forget(_ peer: Int) -> [WorkerEvent] {
-    lostPeers.insert(peer)
-    // First, so that nothing asks MPI for the requests of a lost peer.
-    _ = bulk?.forget(peer)
-    let source = TransferSource.node(agent: WorkerID(index: peer))
-    let transfers = incoming.filter { $0.value.order.source == source }.keys.sorted()
-    return transfers.compactMap { onReadRefused($0, error: ECONNRESET) }
+    serving.forget(peer)
+    return incoming.forget(peer)
   }
 
-  // MARK: Serving
-
-  func onReadRequest(_ request: ReadRequest) {
-    guard request.isDirectory else {
-      serve(request, path: cachePath(request.value))
-      return
-    }
-    let tree = cachePath(request.value)
-    let packed = scratch.part("send-\(request.rank)-\(request.transfer.rawValue)")
-    queue.submit {
-      FileTree.remove(packed)
-      let to = clinux_open_at(AT_FDCWD, packed, O_WRONLY | O_CREAT | O_EXCL, 0o600)
-      if to < 0 { return .packed(request, path: packed, error: -to) }
-      let error = TreeArchive.write(tree, to: to)
-      close(to)
-      return .packed(request, path: packed, error: error)
-    }
-  }
-
-  private func serve(_ request: ReadRequest, path: String) {
-    if lostPeers.contains(request.rank) { return }
-    let descriptor = clinux_open_at(AT_FDCWD, path, O_RDONLY | O_NOFOLLOW, 0)
-    var info = stat()
-    guard let bulk, descriptor >= 0, fstat(descriptor, &info) == 0,
-      Int64(info.st_size) == request.byteCount
-    else {
-      refuse(request, error: descriptor < 0 ? -descriptor : EIO)
-      if descriptor >= 0 { close(descriptor) }
-      return
-    }
-    var answer = WireWriter(.readGranted)
-    answer.put(request.transfer.rawValue)
-    answer.put(UInt32(info.st_mode & 0o777))
-    mailbox.send(answer, to: request.rank, .worker)
-    bulk.send(
-      request.transfer, to: request.rank, tag: request.tag, byteCount: request.byteCount,
-      from: descriptor)
-  }
-
-  private func refuse(_ request: ReadRequest, error: Int32) {
-    var answer = WireWriter(.readRefused)
-    answer.put(request.transfer.rawValue)
-    answer.put(error)
-    mailbox.send(answer, to: request.rank, .worker)
-  }
+  func onReadRequest(_ request: ReadRequest) { serving.onRequest(request) }
 
   // MARK: The rest
 
@@ -312,8 +174,7 @@ final class Agent {
       }
       return [finish(value, transfer, part: part, byteCount: byteCount, error: error)]
     case .packed(let request, let path, let error):
-      if error != 0 { refuse(request, error: error) } else { serve(request, path: path) }
-      Glibc.unlink(path)
+      serving.onPacked(request, path: path, error: error)
       return []
     case .committed(let value, let byteCount, let hash, let error):
       if error == 0 { totals.sharedWrittenByteCount += byteCount }
