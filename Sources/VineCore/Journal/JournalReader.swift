@@ -24,6 +24,7 @@ package struct JournalReader {
   private var tail = JournalTail()
   private var salvaged: [JournalDamage] = []
   private var entryCount = 0
+  private var laterEntryCount = 0
 
   /// Reads from `start`, one of the plan's starts. With `salvages`, corruption is skipped over.
   package init(_ plan: JournalPlan, start: Int = 0, salvages: Bool = false) {
@@ -72,7 +73,7 @@ package struct JournalReader {
       }
     return JournalReading(
       verdict: verdict, tail: tail, salvaged: salvaged, isStartWhole: hasWholeStart,
-      entryCount: entryCount)
+      entryCount: entryCount, laterEntryCount: laterEntryCount)
   }
 
   // MARK: Segments
@@ -168,6 +169,7 @@ package struct JournalReader {
       var reader = WireReader(frame.payload)
       guard let entry = try? reader.takeEntry(frame.type) else { return false }
       entryCount += 1
+      if snapshot == .none { laterEntryCount += 1 }
       body(entry, frame.record)
     }
     tail.record = frame.record

@@ -49,4 +49,6 @@ package struct JournalReading: Equatable, Sendable {
   /// False when the reading began at a snapshot that turned out to lack its end.
   package var isStartWhole: Bool
   package var entryCount: Int
+  /// Of them, those that are not part of a snapshot.
+  package var laterEntryCount: Int
 }

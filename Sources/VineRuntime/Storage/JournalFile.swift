@@ -21,7 +21,7 @@ struct JournalOptions: Sendable {
   var flushNanoseconds: Int64 = 20_000_000
   var flushByteCount = 1 << 20
   var segmentByteCountMax = 64 << 20
-  /// Entries read at a start beyond which the next start gets a snapshot to begin at.
+  /// Entries read at a start, behind the snapshot it began at, beyond which the next start gets a snapshot to begin at.
   var snapshotEntryCount = 200_000
   var lease = LeaseTiming()
   var system = JournalSystem.real

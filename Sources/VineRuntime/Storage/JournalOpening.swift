@@ -71,7 +71,7 @@ extension JournalDirectory {
         segmentByteCountMax: options.segmentByteCountMax),
       lastRecord: lastRecord, lease: lease, options: options)
     // Where damage was skipped over, the next session must not meet it again.
-    if reading.entryCount >= options.snapshotEntryCount || !reading.salvaged.isEmpty {
+    if reading.laterEntryCount >= options.snapshotEntryCount || !reading.salvaged.isEmpty {
       var whole = prior
       whole.apply(.sessionOpen(open))
       file.writeSnapshot(of: whole)

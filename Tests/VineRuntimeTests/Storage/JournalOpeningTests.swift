@@ -118,6 +118,18 @@ struct JournalOpeningTests {
     #expect(try journal.fold().prior.doneCount == 10)
   }
 
+  @Test func aSnapshotIsNotWrittenAgainForItsOwnEntries() throws {
+    let directory = try TemporaryDirectory()
+    try tenTasks(directory)
+    for _ in 0..<3 { try openJournal(directory) { $0.snapshotEntryCount = 5 }.file.close(ended) }
+    let journal = JournalDirectory("\(directory.path)/journal")
+    #expect(try journal.plan().starts == [1, 0])
+    let (prior, reading, _) = try journal.fold()
+    #expect(prior.doneCount == 10)
+    // The opening and the closing of the session that wrote it and of the two since.
+    #expect(reading.laterEntryCount == 6)
+  }
+
   @Test func ofManyTakersOfAnEpochOneWins() throws {
     let directory = try TemporaryDirectory()
     do { try openJournal(directory, .newRun).file.close(ended) }
