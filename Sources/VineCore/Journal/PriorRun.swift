@@ -28,6 +28,8 @@ package struct PriorRun: Sendable {
   package internal(set) var violations: [String] = []
   private var keyOrder: HashOrder?
   private var definitionOrder: HashOrder?
+  /// The row that was found last by its key.
+  private var lastRow = -1
 
   package init() {}
 
@@ -35,12 +37,20 @@ package struct PriorRun: Sendable {
 
   /// The task with this key; the latest if there are several.
   package mutating func number(ofKey key: ContentHash) -> TaskNumber? {
+    // Tasks were numbered about in the order in which they are asked for: the neighbourhood of the
+    // last answer mostly has the next, and all rows need not be put in order.
+    for row in max(lastRow - 15, 0)..<max(min(lastRow + 17, tasks.count), max(lastRow - 15, 0))
+    where tasks[row].key == key && key.isKnown {
+      lastRow = row
+      return TaskNumber(UInt32(row))
+    }
     let order =
       keyOrder ?? HashOrder(count: tasks.count) { tasks[$0].key.isKnown ? tasks[$0].key : nil }
     keyOrder = order
     var found: TaskNumber?
     for row in order.candidates(for: key) where tasks[row].key == key {
       found = TaskNumber(UInt32(row))
+      lastRow = row
     }
     return found
   }

@@ -1,6 +1,8 @@
 // Going on from what earlier sessions left. An adapter compares their journal with the description
 // at hand by keys; what still holds comes in here, in terms of this run's tasks and files.
 
+import HeapModule
+
 /// What earlier sessions left.
 package struct RestoredRun: Sendable {
   /// How far an earlier value of a task counts.
@@ -77,7 +79,16 @@ extension Manager {
         replaceValueIfNeeded(of: output.file, at: .zero, effects: &effects)
       }
     }
+    forgetStaleKeys()
     isSettlingDue = true
+  }
+
+  /// All at once: one by one they would have to come up first.
+  private mutating func forgetStaleKeys() {
+    for request in ready.indices {
+      let live = ready[request].unordered.filter { tasks[$0.task.index].state == .ready }
+      if live.count < ready[request].count { ready[request] = Heap(live) }
+    }
   }
 
   private mutating func enterDone(_ task: TaskID, attempt: UInt32) {

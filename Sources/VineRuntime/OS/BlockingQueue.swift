@@ -65,6 +65,15 @@ package final class BlockingQueue<Value: Sendable> {
     return ready
   }
 
+  /// The one result that is under way, waited for.
+  package func next() -> Value {
+    while true {
+      var ready = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+      _ = poll(&ready, 1, -1)
+      if let value = drain().first { return value }
+    }
+  }
+
   private func startThread() {
     startedCount += 1
     let shared = shared

@@ -31,10 +31,14 @@ struct Session {
       journalOptions.lease.takeover = Int64(seconds * 1e9)
       journalOptions.lease.renewal = journalOptions.lease.takeover / 6
     }
+    // Keys need nothing of the journal, and with a million tasks each takes a good part of a second.
+    let beside = try BlockingQueue<WorkflowKeys>(threadCount: 1)
+    let described = copy workflow
+    beside.submit { WorkflowKeys(described) }
     let opened = try JournalDirectory.open(
       run.path, options.salvages ? .salvage : .resume, info, options: journalOptions)
     run.removeOutcome()
-    let keys = WorkflowKeys(workflow)
+    let keys = beside.next()
     let continuation = Continuation(opened.prior, workflow, keys, runPath: run.path)
     return Session(
       run: run, journal: opened.file, keys: keys, continuation: continuation,

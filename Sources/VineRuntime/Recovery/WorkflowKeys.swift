@@ -59,6 +59,9 @@ package struct WorkflowKeys: Sendable {
     }
   }
 
+  /// The kind of definition and its version, as `append` writes a text.
+  private static let prefix: [UInt8] = [11, 0, 0, 0] + Array("vine-task-1".utf8)
+
   private func digest(_ bytes: [UInt8]) -> ContentHash {
     SHA256.hash(data: bytes).withUnsafeBytes { ContentHash($0) } ?? .unknown
   }
@@ -81,7 +84,7 @@ package struct WorkflowKeys: Sendable {
     of task: TaskID, in workflow: borrowing Workflow, to bytes: inout [UInt8]
   ) {
     let row = workflow.tasks[task]
-    append("vine-task-1".utf8, to: &bytes)
+    bytes.append(contentsOf: Self.prefix)
     bytes.append(row.commandKind.rawValue)
     append(workflow.text.slice(row.command), to: &bytes)
     append(workflow.text.slice(row.environment), to: &bytes)
