@@ -200,7 +200,8 @@ extension Manager {
   }
 
   /// Whether the world has seen an output of `task` that is going to be replaced. An earlier session
-  /// could not know what this one needs; in this one the barrier should have kept it back.
+  /// could not know what this one needs; in this one, and where a kept copy was relied on, the
+  /// barrier should have kept it back.
   private mutating func isSeen(
     _ task: TaskID, replacedBy cause: TaskID, effects: inout [ManagerEffect]
   ) -> Bool {
@@ -209,7 +210,7 @@ extension Manager {
       let standing = values.durable[output.file.index].standing
       guard standing == .published || standing == .publishing else { continue }
       isSeen = true
-      if !values.isFromEarlierSession[output.file.index] {
+      if !values.isFromEarlierSession[output.file.index] || values.damaged.contains(cause) {
         contradict(cause, seenThrough: task, effects: &effects)
       }
     }

@@ -24,6 +24,8 @@ package struct RestoredRun: Sendable {
   package var durable: [Copy] = []
   /// Contents of accepted values, as far as they are known.
   package var hashes: [FileID: ContentHash] = [:]
+  /// Tasks of which a copy that was durable is lost or changed: the barrier relied on it.
+  package var damaged: Set<TaskID> = []
   /// For each task with conditional reuse, the contents it read, in the order of its inputs;
   /// `.unknown` for an input that no task makes and that did not change.
   package var inputHashes: [TaskID: [ContentHash]] = [:]
@@ -61,6 +63,7 @@ extension Manager {
   /// its nodes is made again only if somebody needs it. Before any node is added.
   package mutating func restore(_ restored: RestoredRun, effects: inout [ManagerEffect]) {
     hasLosses = true
+    values.damaged = restored.damaged
     for task in workflow.tasks.ids {
       tasks[task.index].attemptCount = max(
         restored.attemptCounts[task.index], restored.accepted[task.index])

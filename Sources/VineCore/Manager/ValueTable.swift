@@ -82,6 +82,8 @@ struct ValueTable {
   var unrepeatable: Set<TaskID> = []
   /// Files that an earlier session published.
   var isFromEarlierSession: BitArray
+  /// Tasks whose durable copies turned out to be lost: what was shown of them stands on nothing else.
+  var damaged: Set<TaskID> = []
 
   init(_ workflow: borrowing Workflow) {
     accepted = Array(repeating: 0, count: workflow.tasks.count)

@@ -21,6 +21,7 @@ extension ManagerLoop {
       SessionClose(
         reason: reason, status: status, doneCount: UInt64(outcome.doneCount),
         failedCount: UInt64(outcome.failedCount)))
+    showFailures(upTo: appendedCount)
     if recorder.failure != nil && status != 2 { status = 7 }
     try recorder.writeDigests(of: core)
     let summary = summary(of: outcome, status: status)

@@ -26,6 +26,10 @@ package final class ManagerLoop {
   var notes: [TaskID: AttemptNote] = [:]
   var failures: [String] = []
   var failedCount = 0
+  /// By their records.
+  var heldFailures: [HeldFailure] = []
+  /// Records of the journal so far.
+  var appendedCount = 0
   var triedAgainCount = 0
   var unwritten: [String] = []
   var outcome: Outcome?
@@ -163,6 +167,7 @@ package final class ManagerLoop {
         "vine-mpi: \(failure)\nvine-mpi: nothing more is started or published; what is durable "
           + "already stays. Free space there or see to the file system, then run again.")
     }
+    for case .journalSynced(let record) in news { showFailures(upTo: record) }
     events.append(contentsOf: news)
     return news.count
   }
@@ -206,6 +211,7 @@ package final class ManagerLoop {
             ""
           }
         recorder.record(record, of: core, nodeName: node)
+        appendedCount += 1
       case .beginGroup: recorder.beginGroup()
       case .endGroup: recorder.endGroup()
       case .sync: recorder.requestSync()

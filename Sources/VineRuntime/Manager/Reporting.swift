@@ -3,6 +3,14 @@
 internal import Glibc
 internal import VineCore
 
+/// A final failure of which people were not told yet.
+struct HeldFailure {
+  /// The number of its record.
+  let record: Int
+  let attempt: AttemptID
+  let ending: Ending
+}
+
 extension ManagerLoop {
   func show(_ report: Report) {
     switch report {
@@ -14,7 +22,8 @@ extension ManagerLoop {
         "vine-mpi: task \(core.workflow.name(of: attempt.task)), attempt \(attempt.number): "
           + "\(text); trying again")
       notes[attempt.task] = nil
-    case .taskFailed(let attempt, let ending): showFailure(of: attempt, ending)
+    case .taskFailed(let attempt, let ending):
+      heldFailures.append(HeldFailure(record: appendedCount, attempt: attempt, ending: ending))
     case .valueLost(let task):
       repeatedCount += 1
       if repeatedCount > 20 { return }
@@ -51,7 +60,14 @@ extension ManagerLoop {
     }
   }
 
-  func showFailure(of attempt: AttemptID, _ ending: Ending) {
+  /// Says which tasks have failed, once no crash can undo it any more.
+  func showFailures(upTo record: Int) {
+    let safe = heldFailures.prefix { $0.record <= record }
+    for failure in safe { showFailure(of: failure.attempt, failure.ending) }
+    heldFailures.removeFirst(safe.count)
+  }
+
+  private func showFailure(of attempt: AttemptID, _ ending: Ending) {
     let task = attempt.task
     let note = notes.removeValue(forKey: task)
     failedCount += 1

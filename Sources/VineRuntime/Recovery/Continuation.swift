@@ -119,6 +119,7 @@ package struct Continuation: Sendable {
       } else if takeRenamed(copy, output.file, row, workflow) {
         continue
       } else {
+        if copy.place == .objects { restored.damaged.insert(task) }
         notices.append(
           "\(path), made by task \(workflow.name(of: task)), is not what was written there; the "
             + "task runs again if that is needed")
