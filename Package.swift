@@ -41,7 +41,7 @@ let package = Package(
     .target(
       name: "VineRuntime",
       dependencies: ["VineCore", deque, "CMPI", "CHwloc", "CLinux", "CChecksum", crypto],
-      swiftSettings: strict),
+      resources: [.embedInCode("Functions/python_host.py")], swiftSettings: strict),
     .target(name: "VineSimulator", dependencies: ["VineCore", heap], swiftSettings: strict),
     .executableTarget(
       name: "vine-mpi",

@@ -5,7 +5,8 @@ internal import Glibc
 
 /// An epoll instance (epoll(7)) whose entries carry a number of the owner's choice.
 package final class EventPoll {
-  private let descriptor: Int32
+  /// Itself readable while something it watches is.
+  package let descriptor: Int32
   private var events = [epoll_event](repeating: epoll_event(), count: 64)
 
   package init() throws(RuntimeError) {
@@ -21,6 +22,14 @@ package final class EventPoll {
     event.events = EPOLLIN.rawValue
     event.data.u64 = token
     epoll_ctl(descriptor, EPOLL_CTL_ADD, target, &event)
+  }
+
+  /// Reports `token` also when `target`, which was added, takes bytes, or no longer.
+  package func watchWriting(_ target: Int32, token: UInt64, isWanted: Bool) {
+    var event = epoll_event()
+    event.events = EPOLLIN.rawValue | (isWanted ? EPOLLOUT.rawValue : 0)
+    event.data.u64 = token
+    epoll_ctl(descriptor, EPOLL_CTL_MOD, target, &event)
   }
 
   package func remove(_ target: Int32) {

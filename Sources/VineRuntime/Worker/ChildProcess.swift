@@ -45,20 +45,23 @@ final class ChildProcess {
 final class ProcessLauncher {
   /// How the variable begins that marks all processes of this rank.
   let markPrefix: String
-  private let runName: String
-  private let umask: mode_t
+  let runName: String
+  let umask: mode_t
   private let submitDirectory: Int32
-  private let nullDevice: Int32
+  let nullDevice: Int32
   /// The manager's environment, as C strings that live as long as the launcher.
-  private var base: [UnsafeMutablePointer<CChar>] = []
+  private(set) var base: [UnsafeMutablePointer<CChar>] = []
   /// The value of its PATH, or the system's default.
-  private var path: [UInt8] = Array("/usr/local/bin:/usr/bin:/bin".utf8)
-  private var hasThreadCount = false
+  private(set) var path: [UInt8] = Array("/usr/local/bin:/usr/bin:/bin".utf8)
+  private(set) var hasThreadCount = false
   /// `/proc/self/task/TID/children` (proc(5)); -1 where the kernel has it not.
   private let childrenFile: Int32
-  private let spillPath: String
-  private var text = LaunchText()
-  private var spareSpaces: [LaunchSpace] = []
+  let spillPath: String
+  var text = LaunchText()
+  var spareSpaces: [LaunchSpace] = []
+  /// Host processes of library instances, by their ids, and the marks in their environments: they
+  /// and what they started are no strays while they live.
+  var hostMarks: [Int32: String] = [:]
 
   init(_ welcome: Welcome, rank: Int, spillPath: String) {
     markPrefix = "VINE_MARK=\(welcome.token).\(rank)."
@@ -195,13 +198,14 @@ final class ProcessLauncher {
   /// environment).
   func killStrays(besides children: [Int32: ChildProcess]) {
     let found = childIDs()
-    if found.count == children.count { return }
-    let living = Set(children.values.map { mark(of: $0.order.attempt) })
-    for processID in found where children[processID] == nil {
+    if found.count == children.count + hostMarks.count { return }
+    var living = Set(children.values.map { mark(of: $0.order.attempt) })
+    living.formUnion(hostMarks.values)
+    for processID in found where children[processID] == nil && hostMarks[processID] == nil {
       let environment = (try? readFile("/proc/\(processID)/environ")) ?? []
       let own = environment.split(separator: 0).lazy
         .map { String(decoding: $0, as: UTF8.self) }.first { $0.hasPrefix(markPrefix) }
-      if own.map({ !living.contains($0) }) ?? children.isEmpty { kill(processID, SIGKILL) }
+      if own.map({ !living.contains($0) }) ?? living.isEmpty { kill(processID, SIGKILL) }
     }
   }
 
