@@ -76,6 +76,9 @@ no-more-nodes   Recovery.swift      s/for request in isBlocked.indices .*//
 dead-node       NodeTable.swift     s/!rows\[node\].isDead \&\& rows\[node\].pool.fits/rows[node].pool.fits/
 restored-count  Restore.swift       s/restored.attemptCounts\[task.index\], restored.accepted\[task.index\])/0, 0)/
 restored-needs  Restore.swift       s/replaceValueIfNeeded(of: output.file.*//
+half-group      ../Journal/JournalReader.swift s/if frame.type == .groupBegin {/if frame.type == .groupBegin, offset < 0 {/
+torn-frame      ../Journal/SegmentFormat.swift s/guard crc32c(UnsafeRawBufferPointer(rebasing: bytes\[start.*== checksum$/guard start > 0/
+fence           ../Journal/JournalPlan.swift s/if name > fence.segment {/if name > fence.segment, place < 0 {/;s/= Int(clamping: fence.byteCount)/= .max/;s/if let nextRecord { .*}//
 EOF
 }
 

@@ -135,7 +135,9 @@ package struct FaultPlan: Sendable {
   }
 
   /// What of a log outlives a crash.
-  mutating func crash(_ log: inout SimulatedLog) { log.crash(&random) }
+  mutating func crash(_ log: inout SimulatedLog, _ report: (String) -> Void) {
+    log.crash(&random, report)
+  }
   /// How long the manager does not notice a loss, in nanoseconds.
   mutating func noticeDelay() -> Int64 { jitter(noticeNanoseconds) }
   /// How long it takes until a hash is told, in nanoseconds; nil: never.

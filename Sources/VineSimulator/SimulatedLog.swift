@@ -52,13 +52,12 @@ struct SimulatedLog {
     }
   }
 
-  /// The manager is gone: of what was not durable, a random prefix is.
-  mutating func crash(_ random: inout PRNG) {
-    var kept = random.within(syncedCount...rows.count)
-    while kept > syncedCount, kept < rows.count, rows[kept].group != 0,
-      rows[kept].group == rows[kept - 1].group
-    { kept -= 1 }
-    rows.removeLast(rows.count - kept)
+  /// The manager is gone, and with it what the disk had not yet.
+  mutating func crash(_ random: inout PRNG, _ report: (String) -> Void) {
+    var disk = SimulatedDisk()
+    let kept = disk.crash(rows, syncedCount: syncedCount, &random, report)
+    // What must not be was reported; the simulation goes on with what can be.
+    rows.removeLast(rows.count - min(max(kept, syncedCount), rows.count))
     endSession()
   }
 

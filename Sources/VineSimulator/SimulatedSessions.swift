@@ -19,7 +19,9 @@ extension Simulation {
       default: break
       }
     }
-    plan.crash(&log)
+    var wrongs: [String] = []
+    plan.crash(&log) { wrongs.append($0) }
+    for wrong in wrongs { checkers?.violate(wrong) }
     foldAnew()
   }
 
