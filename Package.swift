@@ -21,6 +21,7 @@ let package = Package(
   name: "vine-mpi",
   products: [
     .executable(name: "vine-mpi", targets: ["vine-mpi"]),
+    .executable(name: "vine-host", targets: ["vine-host"]),
     .executable(name: "vine-replay", targets: ["vine-replay"]),
   ],
   dependencies: [
@@ -34,19 +35,25 @@ let package = Package(
     .systemLibrary(name: "CHwloc", pkgConfig: "hwloc", providers: [.apt(["libhwloc-dev"])]),
     .target(name: "CLinux"),
     .target(name: "CChecksum"),
+    .target(
+      name: "CVineHost", linkerSettings: [.linkedLibrary("dl"), .linkedLibrary("pthread")]),
     .target(name: "VineCore", dependencies: ["CChecksum", heap, deque], swiftSettings: strict),
     .target(name: "VineReplayContent", dependencies: [crypto], swiftSettings: strict),
     .target(
       name: "VineFormats", dependencies: ["VineCore", "VineReplayContent"], swiftSettings: strict),
     .target(
       name: "VineRuntime",
-      dependencies: ["VineCore", deque, "CMPI", "CHwloc", "CLinux", "CChecksum", crypto],
+      dependencies: ["VineCore", deque, "CMPI", "CHwloc", "CLinux", "CVineHost", "CChecksum", crypto],
       resources: [.embedInCode("Functions/python_host.py")], swiftSettings: strict),
     .target(name: "VineSimulator", dependencies: ["VineCore", heap], swiftSettings: strict),
     .executableTarget(
       name: "vine-mpi",
       dependencies: ["VineFormats", "VineRuntime", "VineSimulator", "VineCore", arguments],
       swiftSettings: strict),
+    // No Swift in it: a Swift library brings its own runtime, and two do not share a process.
+    .executableTarget(
+      name: "vine-host", dependencies: ["CVineHost"],
+      linkerSettings: [.unsafeFlags(["-static-stdlib", "-nostartfiles"])]),
     .executableTarget(
       name: "vine-replay", dependencies: ["VineReplayContent"], swiftSettings: strict),
     .testTarget(name: "VineCoreTests", dependencies: ["VineCore"], swiftSettings: strict),
@@ -55,7 +62,7 @@ let package = Package(
       dependencies: ["VineFormats", "VineCore", "VineReplayContent", crypto],
       exclude: ["Fixtures"], swiftSettings: strict),
     .testTarget(
-      name: "VineRuntimeTests", dependencies: ["VineRuntime", "VineCore", "CLinux"],
+      name: "VineRuntimeTests", dependencies: ["VineRuntime", "VineCore", "CLinux", "CVineHost"],
       swiftSettings: strict),
     .testTarget(
       name: "VineSimulatorTests", dependencies: ["VineSimulator", "VineFormats", "VineCore"],

@@ -5,6 +5,7 @@
 #define CMPI_H
 
 #include <mpi.h>
+#include <stdio.h>
 #include <stdlib.h>
 #ifdef OPEN_MPI
 #if __has_include(<mpi-ext.h>)
@@ -20,10 +21,14 @@ static inline cmpi_comm cmpi_world(void) { return (cmpi_comm){MPI_COMM_WORLD}; }
 static inline cmpi_request cmpi_request_null(void) { return (cmpi_request){MPI_REQUEST_NULL}; }
 static inline int cmpi_is_initialized(void) { int flag = 0; MPI_Initialized(&flag); return flag; }
 
-// Only the loop thread of a rank calls MPI (MPI_THREAD_FUNNELED, MPI 3.1 section 12.4).
-static inline int cmpi_init(void) {
-  int provided = 0;
-  return MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
+// Only the loop thread of a rank calls MPI (MPI_THREAD_FUNNELED, MPI 3.1 section 12.4), unless
+// functions that use MPI are to run beside it (MPI_THREAD_MULTIPLE): `are_threads_many`, which
+// then tells whether this MPI allows it.
+static inline int cmpi_init(int *are_threads_many) {
+  int wanted = *are_threads_many ? MPI_THREAD_MULTIPLE : MPI_THREAD_FUNNELED, provided = 0;
+  int code = MPI_Init_thread(NULL, NULL, wanted, &provided);
+  *are_threads_many = wanted == MPI_THREAD_MULTIPLE && provided >= MPI_THREAD_MULTIPLE;
+  return code;
 }
 static inline int cmpi_finalize(void) { return MPI_Finalize(); }
 
@@ -130,6 +135,33 @@ static inline int cmpi_tag_max(cmpi_comm comm) {
   int flag = 0;
   MPI_Comm_get_attr(comm.handle, MPI_TAG_UB, &value, &flag);
   return flag && value ? *(int *)value : 32767;  // the least that MPI 3.1 section 8.1.2 allows
+}
+// ---- Parallel functions ----
+
+// Calls `function`, an int(MPI_Comm, void *), with a communicator of `ranks` of MPI_COMM_WORLD, which
+// all call this with the same ranks and tag; its status, or 1 with an error.
+static inline int cmpi_run_gang(void *function, void *call, const int *ranks, int count, int tag, char *error) {
+  MPI_Group all, some;
+  MPI_Comm comm = MPI_COMM_NULL;
+  MPI_Comm_group(MPI_COMM_WORLD, &all);
+  int code = MPI_Group_incl(all, count, ranks, &some);
+  MPI_Group_free(&all);
+  if (code == MPI_SUCCESS) {
+    code = MPI_Comm_create_group(MPI_COMM_WORLD, some, tag, &comm);
+    MPI_Group_free(&some);
+  }
+  if (code != MPI_SUCCESS || comm == MPI_COMM_NULL) {
+    static const char text[] = "cannot make the communicator of the gang: ";
+    char reason[MPI_MAX_ERROR_STRING] = "this rank is not in it";
+    int length = 0;
+    if (code != MPI_SUCCESS) MPI_Error_string(code, reason, &length);
+    snprintf(error, 1024, "%s%s", text, reason);
+    return 1;
+  }
+  MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN);
+  int status = ((int (*)(MPI_Comm, void *))function)(comm, call);
+  MPI_Comm_free(&comm);
+  return status;
 }
 // Text of an error code; `text` has room for `cmpi_error_room()` bytes.
 static inline int cmpi_error_room(void) { return MPI_MAX_ERROR_STRING; }

@@ -55,7 +55,10 @@ package enum Rank {
       // MPI libraries add variables of their own when they start.
       let environment = taskEnvironment()
       let signals = try SignalSource()
-      if case .ranks(let count) = Launch.detect() { mpi = try MPIEnvironment(expecting: count) }
+      if case .ranks(let count) = Launch.detect() {
+        mpi = try MPIEnvironment(
+          expecting: count, hasFunctionThread: options.hasFunctionThread)
+      }
       return try run(
         options: options, mpi: mpi, signals: signals, departure: departure(),
         managerBox: &managerBox, environment: environment, load: load)

@@ -73,6 +73,12 @@ struct RunCommand: ParsableCommand {
   var scratch: String?
   @Option(help: "Seconds after which a rank that says nothing is lost.")
   var nodeTimeout: Double = 30
+  @Flag(
+    help: """
+      Serve native libraries of mode rank, and gangs, inside the ranks. A function that crashes \
+      there takes its rank with it. Needs an MPI with MPI_THREAD_MULTIPLE.
+      """)
+  var inRank = false
   @Option(help: "Write a row per task: id, node, start, end, cores (tab-separated, seconds).")
   var trace: String?
   @Option(help: "Write a row per file: id, bytes, SHA-256 (tab-separated).")
@@ -117,6 +123,7 @@ struct RunCommand: ParsableCommand {
     options.scratch = scratch.map(absolutePath) ?? ""
     options.tracePath = trace
     options.nodeTimeoutNanoseconds = Int64(nodeTimeout * 1e9)
+    options.hasFunctionThread = inRank
     options.digestsPath = digests
     options.hasLiveProgress = progress
     options.isQuiet = quiet

@@ -15,6 +15,7 @@ enum HostFrame {
   static let map: UInt8 = 3
   static let cancel: UInt8 = 4
   static let stop: UInt8 = 5
+  static let gang: UInt8 = 6
   // From a host.
   static let hello: UInt8 = 65
   static let ready: UInt8 = 66
@@ -102,6 +103,18 @@ struct FrameBuffer {
       bytes.append(contentsOf: template)
       bytes.append(contentsOf: text)
     }
+  }
+
+  mutating func putGang(
+    _ number: UInt64, function: Int, arguments: [UInt8], ranks: [Int32], tag: Int32
+  ) {
+    begin(HostFrame.gang, bodyCount: 20 + 4 * ranks.count + arguments.count)
+    put(number)
+    put(UInt32(truncatingIfNeeded: function))
+    put(tag)
+    put(UInt32(truncatingIfNeeded: ranks.count))
+    for rank in ranks { put(rank) }
+    bytes.append(contentsOf: arguments)
   }
 
   mutating func putCancel(_ number: UInt64) {

@@ -25,19 +25,12 @@ enum HostProgram {
   static let pythonText = PackageResources.python_host_py
 
   /// `vine-host` beside this program.
-  static func besideThisProgram() throws(RuntimeError) -> String {
-    var room = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
-    let count = readlink("/proc/self/exe", &room, room.count - 1)
-    if count < 0 { throw RuntimeError("find the program vine-host", errno: errno) }
-    let own = room.prefix(count).map { UInt8(bitPattern: $0) }
-    let directory = own[..<(own.lastIndex(of: UInt8(ascii: "/")) ?? 0)]
-    let path = String(decoding: directory, as: UTF8.self) + "/vine-host"
-    if access(path, X_OK) != 0 {
-      throw RuntimeError(
-        "execute", path, errno: errno,
-        detail: "native libraries need the program vine-host beside vine-mpi: install both")
-    }
-    return path
+  static func native() throws(RuntimeError) -> String {
+    let path = siblingProgram("vine-host")
+    if access(path, X_OK) == 0 { return path }
+    throw RuntimeError(
+      "execute", path, errno: errno,
+      detail: "native libraries need the program vine-host beside vine-mpi: install both")
   }
 
   /// The interpreter of the environment, or `python3` for the search in PATH.

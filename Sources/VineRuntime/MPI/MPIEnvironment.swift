@@ -25,7 +25,8 @@ package enum Launch: Equatable {
   }
 }
 
-/// MPI between `start` and `finish`. Only the thread that started it may use it.
+/// MPI between `start` and `finish`. Only the thread that started it may use it, and the function
+/// thread where MPI was started for both.
 package final class MPIEnvironment {
   package let rank: Int
   package let size: Int
@@ -37,10 +38,18 @@ package final class MPIEnvironment {
   let bulkTagMax: Int32
 
   /// Starts MPI. Throws when the launcher started more ranks than this MPI sees: then it belongs
-  /// to another MPI, and each rank would run the whole workflow by itself.
-  package init(expecting launched: Int) throws(RuntimeError) {
-    let code = cmpi_init()
+  /// to another MPI, and each rank would run the whole workflow by itself; and when functions are
+  /// to use MPI beside the loop, which not every MPI allows.
+  package init(expecting launched: Int, hasFunctionThread: Bool = false) throws(RuntimeError) {
+    var areThreadsMany: Int32 = hasFunctionThread ? 1 : 0
+    let code = cmpi_init(&areThreadsMany)
     if code != cmpi_success() { throw RuntimeError("start MPI", detail: mpiErrorText(code)) }
+    if hasFunctionThread && areThreadsMany == 0 {
+      throw RuntimeError(
+        "run functions inside ranks (--in-rank)",
+        detail: "\(mpiLibraryVersion()) was built without MPI_THREAD_MULTIPLE. Run without "
+          + "--in-rank: native libraries in mode process need no such MPI, gangs do.")
+    }
     control = cmpi_world()
     _ = cmpi_return_errors(control)
     rank = Int(cmpi_rank(control))

@@ -23,5 +23,7 @@ package struct RunOptions: Sendable {
   package var isQuiet = false
   /// `--node-timeout`: a rank that is silent for this long is lost.
   package var nodeTimeoutNanoseconds = Limits.nodeTimeoutNanoseconds
+  /// `--in-rank`: each rank has a function thread, which may use MPI.
+  package var hasFunctionThread = false
   package init() {}
 }

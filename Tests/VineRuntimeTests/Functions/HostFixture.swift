@@ -44,7 +44,48 @@ final class HostFixture {
     host = try LibraryHost.start(order, number: 1, launcher: launcher)
   }
 
+  /// A shared object made from the C text `source`.
+  init(
+    native source: String, functions: [String], context: String? = nil, arguments: String = "[]",
+    mode: LibraryOrder.Mode = .process
+  ) throws {
+    directory = try TemporaryDirectory()
+    launcher = Self.makeLauncher()
+    try directory.write(source, to: "library.c")
+    try Self.compile("library.c", to: "library.so", in: directory.path)
+    let order = LibraryOrder(
+      name: "under test", language: .native, mode: mode, source: "library.so",
+      functions: functions, contextFunction: context, contextArguments: Array(arguments.utf8),
+      directory: directory.path)
+    var inRank = order
+    inRank.source = "\(directory.path)/library.so"
+    host = try LibraryHost.start(
+      mode == .inRank ? inRank : order, number: 1, launcher: launcher,
+      hostProgram: Self.hostProgram)
+  }
+
+  /// Where the tests were built, `vine-host` is, too.
+  private static var hostProgram: String {
+    let bundle = CommandLine.arguments.first { $0.contains(".xctest") } ?? ""
+    let parts = bundle.split(separator: "/").prefix { !$0.hasSuffix(".xctest") }
+    let beside = "/" + parts.joined(separator: "/") + "/vine-host"
+    return access(beside, X_OK) == 0 ? beside : "\(root)/.build/debug/vine-host"
+  }
+
+  /// ROOT of ROOT/Tests/VineRuntimeTests/Functions/HostFixture.swift.
+  static let root = "/" + "\(#filePath)".split(separator: "/").dropLast(4).joined(separator: "/")
+
+  static let hasCompiler = system("command -v cc >/dev/null 2>&1") == 0
+
+  private static func compile(_ source: String, to result: String, in directory: String) throws {
+    let command =
+      "cd '\(directory)' && cc -shared -fPIC -Wall -Werror "
+      + "-I '\(root)/Sources/CVineHost/include' -o \(result) \(source)"
+    try #require(system(command) == 0)
+  }
+
   deinit {
+    if host.processID == nil { host.stop(isKilled: false) }
     if !hasEnded {
       host.stop(isKilled: true)
       var status: Int32 = 0
