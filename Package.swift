@@ -43,7 +43,9 @@ let package = Package(
       name: "VineFormats", dependencies: ["VineCore", "VineReplayContent"], swiftSettings: strict),
     .target(
       name: "VineRuntime",
-      dependencies: ["VineCore", deque, "CMPI", "CHwloc", "CLinux", "CVineHost", "CChecksum", crypto],
+      dependencies: [
+        "VineCore", deque, "CMPI", "CHwloc", "CLinux", "CVineHost", "CChecksum", crypto,
+      ],
       resources: [.embedInCode("Functions/python_host.py")], swiftSettings: strict),
     .target(name: "VineSimulator", dependencies: ["VineCore", heap], swiftSettings: strict),
     .executableTarget(
