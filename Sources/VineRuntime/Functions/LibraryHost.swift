@@ -13,6 +13,9 @@ final class LibraryHost {
   }
 
   let order: LibraryOrder
+  /// What the library's code wrote to its standard output and error, drained by `takeReports`;
+  /// nothing on the function thread, whose output is the rank's.
+  let output: OutputCapture
   private let seat: Seat
   /// Reports that came about on this side.
   private var reports: [HostReport] = []
@@ -79,6 +82,11 @@ final class LibraryHost {
   private init(_ order: LibraryOrder, _ seat: Seat) {
     self.order = order
     self.seat = seat
+    if case .process(let launch, _, _) = seat {
+      output = launch.output
+    } else {
+      output = OutputCapture(descriptor: -1, spillPath: "")
+    }
   }
 
   /// The process whose end the loop reports with `onExit`; nil on the function thread.
@@ -100,12 +108,6 @@ final class LibraryHost {
     case .process(_, let channel, _): channel.frames.waitingCount
     case .thread(let thread): thread.frames.waitingCount
     }
-  }
-
-  /// What the library's code wrote to its standard output and error; nil on the function thread,
-  /// whose output is the rank's.
-  var output: OutputCapture? {
-    if case .process(let launch, _, _) = seat { launch.output } else { nil }
   }
 
   /// The call that the function thread runs, and since when on the monotonic clock: a rank that is
@@ -264,8 +266,8 @@ final class LibraryHost {
 
   /// Where an error has no traceback of its own, what the library wrote last says more.
   private func withOutput(_ error: CallError) -> CallError {
-    guard let tail = output.map({ String(decoding: $0.tail(2048), as: UTF8.self) }), !tail.isEmpty
-    else { return error }
+    let tail = String(decoding: output.tail(2048), as: UTF8.self)
+    if tail.isEmpty { return error }
     var error = error
     if !error.traceback.isEmpty && !error.traceback.hasSuffix("\n") { error.traceback += "\n" }
     error.traceback += "Its output ends with:\n\(tail)"

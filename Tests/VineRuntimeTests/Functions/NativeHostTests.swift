@@ -118,7 +118,7 @@ struct NativeHostTests {
     #expect(fixture.becomesReady())
     fixture.host.stop(isKilled: false)
     #expect(fixture.next() == nil)
-    #expect(fixture.host.output?.contents() == Array("over 5\n".utf8))
+    #expect(fixture.host.output.contents() == Array("over 5\n".utf8))
     #expect(fixture.host.endText == "its host process ended with status 0")
   }
 

@@ -90,7 +90,7 @@ struct PythonDirectTests {
     #expect(fixture.becomesReady())
     #expect(fixture.call(0, "[0]") == "[[42],21,1,0]")
     #expect(fixture.call(0, "[1]") == "[[42],21,1,1]")
-    #expect(fixture.host.output?.contents() == Array("loading\n".utf8))
+    #expect(fixture.host.output.contents() == Array("loading\n".utf8))
   }
 
   @Test func aSetUpThatFailsSaysWhy() throws {
@@ -256,7 +256,7 @@ struct PythonDirectTests {
     #expect(fixture.call(0) == "null")
     fixture.host.stop(isKilled: false)
     #expect(fixture.next() == nil)
-    #expect(fixture.host.output?.contents() == Array("bye\n".utf8))
+    #expect(fixture.host.output.contents() == Array("bye\n".utf8))
     #expect(fixture.host.endText == "its host process ended with status 0")
   }
 
