@@ -36,7 +36,8 @@ let package = Package(
     .target(name: "CLinux"),
     .target(name: "CChecksum"),
     .target(
-      name: "CVineHost", linkerSettings: [.linkedLibrary("dl"), .linkedLibrary("pthread")]),
+      name: "CVineHost", exclude: ["vine_function.f90"],
+      linkerSettings: [.linkedLibrary("dl"), .linkedLibrary("pthread")]),
     .target(name: "VineCore", dependencies: ["CChecksum", heap, deque], swiftSettings: strict),
     .target(name: "VineReplayContent", dependencies: [crypto], swiftSettings: strict),
     .target(

@@ -324,7 +324,7 @@ static int64_t run_map(struct server *server, struct function *function, uint64_
   int64_t begin = now();
   if (server->port->tell_running) server->port->tell_running(server->port->owner, number, begin);
   uint64_t index = 0;
-  int state, is_stored = vine_bytes_add(&results, "[", 1) == 0, is_failed = 0;
+  int state = 0, is_stored = vine_bytes_add(&results, "[", 1) == 0, is_failed = 0;
   const char *item;
   size_t item_count;
   while (is_stored && (state = next_item(&items, &item, &item_count)) > 0) {
