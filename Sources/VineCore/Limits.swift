@@ -37,6 +37,11 @@ package enum Limits {
   package static let transfersPerSourceMax = 4
   /// Transfers that one node receives at once.
   package static let transfersPerReceiverMax = 16
+  /// What a node is assumed to receive from another in a second, until it was measured: a link of
+  /// 1 Gbit/s.
+  static let assumedBytesPerSecond = 125_000_000.0
+  /// Bytes of a transfer that tell something of the bandwidth.
+  static let measuredByteCountMin: Int64 = 1 << 20
   /// Bytes of a linux argument string, with its NUL (MAX_ARG_STRLEN, execve(2)).
   package static let argumentByteCountMax = 131_072
   /// A rank that is silent for this long is lost, unless `--node-timeout` says otherwise, in

@@ -84,6 +84,7 @@ extension Simulation {
     network = SimulatedNetwork(cluster, workerCount: workerCount)
     heap = EventHeap()
     namedInputs = [:]
+    derivationInputs = [:]
     hashingFirst = []
     workerEffects = []
     managerEffects = []

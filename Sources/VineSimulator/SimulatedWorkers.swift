@@ -132,7 +132,7 @@ extension Simulation {
     let inCache = workflow.tasks[attempt.task].usesSandbox
     let named = namedInputs.removeValue(forKey: attempt) ?? []
     var reads: [Origin] = []
-    for (place, input) in workflow.inputs(of: attempt.task).enumerated() {
+    for (place, input) in workflow.stagedInputs(of: attempt.task).enumerated() {
       let isSource = workflow.files[input.file].producer == .none
       let found: Origin?
       if inCache {
@@ -141,7 +141,7 @@ extension Simulation {
         found = isSource ? .source(input.file) : sharedFiles[input.file]
       }
       if let found {
-        reads.append(found)
+        reads += derivedReads[found] ?? [found]
       } else {
         checkers?.violate("\(attempt) starts on node \(node) without \(input.file)")
       }
@@ -293,15 +293,37 @@ extension Simulation {
       }
       end = network.nodeToNode(other, node, byteCount: byteCount, from: now)
       result.bytes.nodeToNode += byteCount
+    case .derivation:
+      origin = derive(value, transfer, on: node)
+      end = now.adding(nanoseconds: 1 + (faults?.delay() ?? 1_000_000))
     }
     if nodes[node].cache[value] != nil && isPristine {
       checkers?.violate("\(file) is fetched to node \(node), which has it")
     }
-    let error = origin == nil ? 2 : faults?.transferError() ?? 0
+    var error = origin == nil ? 2 : faults?.transferError() ?? 0
+    if error != 0, source == .derivation, faults?.coin() ?? false { error = derivationFailedError }
     heap.insert(
       .transferEnded(
         worker, value, transfer, source, byteCount: byteCount, error, origin ?? .source(file)),
       at: end)
+  }
+
+  /// A derived file is made of what the order named, all of which has to be there.
+  private mutating func derive(
+    _ value: FileValue, _ transfer: TransferID, on node: Int
+  ) -> Origin? {
+    var reads: [Origin] = []
+    for input in derivationInputs[transfer] ?? [] {
+      guard let origin = nodes[node].cache[input] else {
+        checkers?.violate("\(value) is made on node \(node) without \(input)")
+        continue
+      }
+      reads += derivedReads[origin] ?? [origin]
+    }
+    let number = UInt32(1) << 31 | UInt32(derivedReads.count)
+    let origin = Origin(session: session, attempt: AttemptID(.none, number))
+    derivedReads[origin] = reads
+    return origin
   }
 
   /// What a reader of the shared file system finds under the name of a value.
@@ -325,6 +347,10 @@ extension Simulation {
   ) {
     if ranks[worker.index].isDead { return }
     var error = error
+    for input in derivationInputs.removeValue(forKey: transfer) ?? []
+    where nodes[ranks[worker.index].node].cache[input] == nil {
+      checkers?.violate("\(input) goes while \(value) is made of it")
+    }
     if case .node(let agent) = source {
       let other = ranks[agent.index]
       if other.isDead && !other.isDeclaredLost {

@@ -23,6 +23,10 @@ package struct Simulation: ~Copyable {
   var discarded: Set<FileValue> = []
   /// The values that an attempt was ordered to read.
   var namedInputs: [AttemptID: [FileValue]] = [:]
+  /// What derivations were ordered to read.
+  var derivationInputs: [TransferID: [FileValue]] = [:]
+  /// What tasks made of that which went into a derived file.
+  var derivedReads: [Origin: [Origin]] = [:]
   /// Attempts that were ordered to tell hashes before their end.
   var hashingFirst: Set<AttemptID> = []
   /// How often the manager was started.
@@ -248,6 +252,11 @@ package struct Simulation: ~Copyable {
         if !options.isIdeal { nameInputs(of: attempt, hashesFirst: hashesFirst, allocation) }
       }
       if case .killTask(let attempt) = message { checkers?.killed(attempt) }
+      if case .fetch(let value, let transfer, .derivation, _) = message {
+        let node = manager.node(of: worker)
+        let inputs = workflow.derivation(of: value.file)?.inputs ?? []
+        derivationInputs[transfer] = inputs.map { manager.value(of: $0.file, on: node) }
+      }
       trace.mix(message, to: worker, at: now)
       result.messageCount += 1
       let time = network.arrival(at: worker, from: now, extra: faults?.delay() ?? 0)
@@ -310,7 +319,7 @@ package struct Simulation: ~Copyable {
     of attempt: AttemptID, hashesFirst: Bool, _ allocation: AllocationID
   ) {
     let node = manager.node(of: allocation)
-    namedInputs[attempt] = workflow.inputs(of: attempt.task).map { input in
+    namedInputs[attempt] = workflow.stagedInputs(of: attempt.task).map { input in
       manager.value(of: input.file, on: node)
     }
     if hashesFirst { hashingFirst.insert(attempt) }

@@ -18,6 +18,7 @@ package struct WorkloadGenerator {
   private let usesPriorities: Bool
   private let usesOutsideTasks: Bool
   private let usesControlEdges: Bool
+  private let derivedRate: Int
   private let lifetimes: [CacheLifetime]
   private let durations: [Int]
   private let byteCounts: [Int]
@@ -33,6 +34,7 @@ package struct WorkloadGenerator {
     usesPriorities = random.chance(perMille: 300)
     usesOutsideTasks = random.chance(perMille: 250)
     usesControlEdges = random.chance(perMille: 500)
+    derivedRate = random.pick([0, 0, 100, 400])
     lifetimes = random.pick([
       [.workflow], [.task], [.worker], [.workflow, .task, .worker],
     ])
@@ -51,7 +53,10 @@ package struct WorkloadGenerator {
     drawPolicy()
     drawRequests(for: cluster)
     for _ in 0..<random.below(6) { appendSource() }
-    for index in 0..<random.within(1...max(taskCountMax, 1)) { appendTask(index) }
+    for index in 0..<random.within(1...max(taskCountMax, 1)) {
+      if random.chance(perMille: derivedRate) { appendDerived() }
+      appendTask(index)
+    }
     return workflow
   }
 
@@ -98,6 +103,24 @@ package struct WorkloadGenerator {
       invariant(false, "file names are numbered")
       return .none
     }
+  }
+
+  /// A download, or what is made of files that are there already, derived ones among them.
+  private mutating func appendDerived() {
+    let file = appendFile(.derived)
+    var draft = DerivationDraft(
+      readable.isEmpty || random.chance(perMille: 300) ? .url : .miniTask)
+    draft.command = ["make"]
+    if draft.kind == .miniTask {
+      for _ in 0..<random.within(1...3) {
+        let first = max(readable.count - recency, 0)
+        let input = readable[first + random.below(readable.count - first)]
+        if draft.inputs.contains(where: { $0.file == input }) { continue }
+        draft.inputs.append(BindingDraft(input))
+      }
+    }
+    workflow.setDerivation(of: file, draft)
+    readable.append(file)
   }
 
   private mutating func appendTask(_ index: Int) {

@@ -13,6 +13,16 @@ package struct Manager: ~Copyable {
   var nodes = NodeTable()
   var replicas: ReplicaTable
   var transfers = TransferTable()
+  /// What derived files took to make.
+  var derivationCosts: [FileID: DerivationCost] = [:]
+  /// How often another value of what it is made of came to count, by derived file.
+  var derivedVersions: [FileID: UInt32] = [:]
+  /// Derived files that cannot be made.
+  var brokenFiles: Set<FileID> = []
+  /// What transfers between nodes reach.
+  var bytesPerSecond = Limits.assumedBytesPerSecond
+  /// The time of what happens now.
+  var turnTime = Instant.zero
   /// Files of which replicas wait for a source.
   var demands: [FileID: FileDemand] = [:]
   /// Those of them for which something changed since they were last looked at.
@@ -174,6 +184,7 @@ package struct Manager: ~Copyable {
   package mutating func handle(
     _ event: ManagerEvent, at now: Instant, effects: inout [ManagerEffect]
   ) {
+    turnTime = now
     switch event {
     case .received(let message, let worker):
       receive(message, from: worker, at: now, effects: &effects)

@@ -65,7 +65,7 @@ extension Manager {
   ) {
     let row = attempts[slot]
     if row.missingCount > 0 {
-      for input in workflow.inputs(of: row.attempt.task) {
+      for input in workflow.stagedInputs(of: row.attempt.task) {
         guard let replica = replicas.find(input.file, on: row.node) else { continue }
         replicas[replica].waiters.removeAll { $0 == slot }
       }
@@ -123,6 +123,7 @@ extension Manager {
     for replica in replicas.replicas(on: node) {
       let row = replicas[replica]
       replicas[replica].waiters = []
+      replicas[replica].dependants = []
       replicas[replica].pinCount = 0
       orphans.append(row.file)
       // A planned one stands in queues, which drop it when its turn comes.
@@ -147,6 +148,9 @@ extension Manager {
       if row.node != node { continue }
       _ = transfers.take(transfer)
       endTraffic(of: row, effects: &effects)
+      if row.source == .derivation {
+        unpinDerivationInputs(of: row.file, on: node, effects: &effects)
+      }
       guard row.replica != .max else { continue }
       demands[row.file]?.usableCount -= 1
       replicas[row.replica].state = .planned

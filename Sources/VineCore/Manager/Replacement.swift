@@ -36,6 +36,7 @@ extension Manager {
         for replica in replicas.replicas(of: file) where replicas[replica].node != node {
           supersede(replica, effects: &effects)
         }
+        supersedeDerived(from: file, effects: &effects)
       }
       if let byteCount = values.arrivals.removeValue(forKey: fresh) {
         take(fresh, byteCount: byteCount, isSame: isSame, on: node, effects: &effects)
@@ -131,12 +132,13 @@ extension Manager {
   }
 
   /// A replica of a value that does not count any more goes as soon as nobody uses it.
-  private mutating func supersede(_ replica: UInt32, effects: inout [ManagerEffect]) {
+  mutating func supersede(_ replica: UInt32, effects: inout [ManagerEffect]) {
     let row = replicas[replica]
     switch row.state {
     case .planned: return
     case .creating:
       forsakeTransfer(into: replica)
+      stopGathering(replica, effects: &effects)
       demands[row.file]?.usableCount -= 1
       replicas[replica].state = .planned
       demand(replica)
@@ -229,6 +231,7 @@ extension Manager {
       discardDurable(output.file, effects: &effects)
       values.hashes[output.file] = nil
       for replica in replicas.replicas(of: output.file) { supersede(replica, effects: &effects) }
+      supersedeDerived(from: output.file, effects: &effects)
     }
     guard tasks[task.index].state == .done else {
       // It waits to run again, but a file that it published was there to be read until now.

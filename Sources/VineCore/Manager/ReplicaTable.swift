@@ -28,6 +28,11 @@ struct ReplicaRow {
   var isDamaged = false
   /// Attempts (rows of the attempt table) that start when it is ready.
   var waiters: [UInt32] = []
+  /// Derived replicas of the same node that wait for it as an input.
+  var dependants: [UInt32] = []
+  /// A derived replica: its inputs are pinned, and so many are not there yet.
+  var isGatheringInputs = false
+  var missingInputCount: UInt32 = 0
   /// Next replica of the same file; `.max` ends the list.
   var next: UInt32 = .max
 
@@ -80,7 +85,9 @@ struct ReplicaTable {
 
   mutating func remove(_ replica: UInt32) {
     let row = pool[replica]
-    invariant(row.pinCount == 0 && row.waiters.isEmpty, "a replica in use is removed")
+    invariant(
+      row.pinCount == 0 && row.waiters.isEmpty && row.dependants.isEmpty,
+      "a replica in use is removed")
     index[Key(file: row.file, node: row.node)] = nil
     if first[row.file.index] == replica {
       first[row.file.index] = row.next

@@ -6,6 +6,7 @@ import HeapModule
 extension Manager {
   /// Places what can be placed. Called once a turn, after its events.
   package mutating func schedule(at now: Instant, effects: inout [ManagerEffect]) {
+    turnTime = now
     planTransfers(at: now, effects: &effects)
     repeat {
       hasNewReady = false

@@ -74,6 +74,11 @@ extension Manager {
         replaceValueIfNeeded(of: file, at: now, effects: &effects)
       } else if nodes[node].receiveCount >= Limits.transfersPerReceiverMax {
         nodes[node].waitingReplicas.append(replica)
+      } else if brokenFiles.contains(file) {
+        failWaiters(of: replica, error: derivationFailedError, at: now, effects: &effects)
+      } else if isDerivedHere(file, on: node, usableCount: demand.usableCount) {
+        demand.usableCount += 1
+        derive(replica, effects: &effects)
       } else if let (source, sourceReplica) = chooseSource(for: file, &demand) {
         demand.usableCount += 1
         begin(replica, from: source, sourceReplica, effects: &effects)
@@ -99,15 +104,18 @@ extension Manager {
       return
     }
     hasLosses = true
-    let waiters = Set(replicas[replica].waiters).sorted().map { ($0, attempts[$0].attempt) }
-    for (slot, _) in waiters { withdraw(slot, at: now, effects: &effects) }
+    var withdrawn = withdrawDependants(of: replica, at: now, effects: &effects)
+    for slot in Set(replicas[replica].waiters).sorted() {
+      withdrawn.append(attempts[slot].attempt)
+      withdraw(slot, at: now, effects: &effects)
+    }
     // With its waiters it lost its pins, and with them its reason.
     if replicas.find(file, on: replicas[replica].node) == replica,
       replicas[replica].pinCount == 0, replicas[replica].state == .planned
     {
       replicas.remove(replica)
     }
-    for (_, attempt) in waiters { requeue(attempt.task, at: now, effects: &effects) }
+    for attempt in withdrawn { requeue(attempt.task, at: now, effects: &effects) }
   }
 
   /// A node that has the file and serves few, each in turn; else the shared file system, but only
@@ -139,7 +147,7 @@ extension Manager {
     return row.kind == .path && (row.producer == .none || !usesCommit(row.producer))
   }
 
-  private mutating func begin(
+  mutating func begin(
     _ replica: UInt32, from source: TransferSource, _ sourceReplica: UInt32,
     effects: inout [ManagerEffect]
   ) {
@@ -158,7 +166,7 @@ extension Manager {
     let transfer = transfers.add(
       TransferRow(
         replica: replica, file: row.file, attempt: attempt, node: row.node, source: source,
-        sourceReplica: sourceReplica))
+        sourceReplica: sourceReplica, began: turnTime))
     effects.append(
       .send(
         .fetch(
@@ -216,11 +224,11 @@ extension Manager {
   /// Once only attempts that wait for it pin a damaged replica, it is forgotten and wanted anew.
   mutating func settleDamaged(_ replica: UInt32, effects: inout [ManagerEffect]) {
     let row = replicas[replica]
-    guard Int(row.pinCount) == row.waiters.count else { return }
+    guard Int(row.pinCount) == row.waiters.count + row.dependants.count else { return }
     orderUnlink(row.value, on: row.node, effects: &effects)
     if let heir = values.heirs.removeValue(forKey: replica) {
       install(heir, in: replica, effects: &effects)
-    } else if row.waiters.isEmpty {
+    } else if row.waiters.isEmpty && row.dependants.isEmpty {
       replicas.remove(replica)
     } else {
       replicas[replica].isDamaged = false

@@ -5,7 +5,7 @@ extension Manager {
 
   func hasAllInputs(_ task: TaskID, on node: NodeID) -> Bool {
     if !needsStaging(task) { return true }
-    return workflow.inputs(of: task).allSatisfy { input in
+    return workflow.stagedInputs(of: task).allSatisfy { input in
       replicas.find(input.file, on: node).map { replicas[$0].isUsable } ?? false
     }
   }
@@ -25,7 +25,7 @@ extension Manager {
     let row = attempts[slot]
     var missing: UInt32 = 0
     if needsStaging(row.attempt.task) {
-      for input in workflow.inputs(of: row.attempt.task) {
+      for input in workflow.stagedInputs(of: row.attempt.task) {
         let replica = wantReplica(of: input.file, on: row.node)
         replicas[replica].pinCount += 1
         if !replicas[replica].isUsable {
@@ -38,7 +38,7 @@ extension Manager {
     if missing == 0 { send(slot, effects: &effects) }
   }
 
-  private mutating func wantReplica(of file: FileID, on node: NodeID) -> UInt32 {
+  mutating func wantReplica(of file: FileID, on node: NodeID) -> UInt32 {
     if let known = replicas.find(file, on: node) { return known }
     let replica = replicas.add(
       file, on: node, state: .planned, byteCount: max(workflow.files[file].byteCountHint, 0))
@@ -52,6 +52,11 @@ extension Manager {
   ) {
     guard let row = transfers.take(transfer) else { return }
     endTraffic(of: row, effects: &effects)
+    defer {
+      if row.source == .derivation {
+        unpinDerivationInputs(of: row.file, on: row.node, effects: &effects)
+      }
+    }
     guard row.replica != .max else {
       // The value was made anew meanwhile.
       if error == 0 {
@@ -60,6 +65,7 @@ extension Manager {
       return
     }
     if error == 0 {
+      learnCost(of: row, byteCount: byteCount)
       replicas[row.replica].attempt = row.attempt
       replicas[row.replica].state = .ready
       replicas[row.replica].byteCount = byteCount
@@ -80,7 +86,10 @@ extension Manager {
       return
     }
     if !row.isSourceLost { replicas[row.replica].failureCount += 1 }
-    if Int(replicas[row.replica].failureCount) < Limits.fetchRetryMax {
+    if error == derivationFailedError { brokenFiles.insert(row.file) }
+    if error != derivationFailedError
+      && Int(replicas[row.replica].failureCount) < Limits.fetchRetryMax
+    {
       replicas[row.replica].state = .planned
       demand(row.replica)
       return
@@ -95,24 +104,31 @@ extension Manager {
       attempts[slot].missingCount -= 1
       if attempts[slot].missingCount == 0 { send(slot, effects: &effects) }
     }
+    wakeDependants(of: replica, effects: &effects)
   }
 
-  /// The file cannot be had on this node: the attempts that wait for it end.
+  /// The file cannot be had on this node: the attempts that wait for it end. `cause` is the file to
+  /// blame, where that is an input of this one.
   mutating func failWaiters(
-    of replica: UInt32, error: Int32, at now: Instant, effects: inout [ManagerEffect]
+    of replica: UInt32, error: Int32, cause: FileID = .none, at now: Instant,
+    effects: inout [ManagerEffect]
   ) {
     let file = replicas[replica].file
     let node = replicas[replica].node
+    let blamed = cause == .none ? file : cause
+    // Their cores may be somebody else's now.
+    hasNewReady = true
+    failDependants(of: replica, error: error, cause: blamed, at: now, effects: &effects)
     let waiters = Set(replicas[replica].waiters).sorted()
     for slot in waiters {
       let attempt = attempts[slot].attempt
-      for input in workflow.inputs(of: attempt.task) {
+      for input in workflow.stagedInputs(of: attempt.task) {
         guard let other = replicas.find(input.file, on: node) else { continue }
         replicas[other].waiters.removeAll { $0 == slot }
       }
       leaveAllocation(slot, at: now)
       unpinInputs(of: attempt.task, on: node, effects: &effects)
-      attemptFailed(attempt, .inputUnavailable(file, error), at: now, effects: &effects)
+      attemptFailed(attempt, .inputUnavailable(blamed, error), at: now, effects: &effects)
     }
     if let replica = replicas.find(file, on: node), replicas[replica].pinCount == 0,
       replicas[replica].state != .ready
@@ -127,7 +143,7 @@ extension Manager {
     of task: TaskID, on node: NodeID, effects: inout [ManagerEffect]
   ) {
     guard needsStaging(task) else { return }
-    for input in workflow.inputs(of: task) {
+    for input in workflow.stagedInputs(of: task) {
       guard let replica = replicas.find(input.file, on: node) else { continue }
       unpin(replica, effects: &effects)
     }
@@ -161,7 +177,10 @@ extension Manager {
   /// pinned by none, and it can be had again.
   mutating func dropIfUnused(_ replica: UInt32, effects: inout [ManagerEffect]) {
     let row = replicas[replica]
-    guard row.pinCount == 0, row.isUsable, row.waiters.isEmpty else { return }
+    guard row.pinCount == 0, row.isUsable, row.waiters.isEmpty,
+      // What waited for it may have let go of it a moment ago.
+      replicas.find(row.file, on: row.node) == replica
+    else { return }
     let file = workflow.files[row.file]
     // Between the report of an output and that of its task's end: the outputs are still to be
     // committed, though the last consumer may have been cancelled meanwhile.
@@ -173,7 +192,7 @@ extension Manager {
       return
     }
     switch file.lifetime {
-    case .worker: return
+    case .worker, .forever: return
     case .workflow: if remainingConsumers[row.file.index] > 0 { return }
     case .task:
       if remainingConsumers[row.file.index] > 0 && file.producer != .none { return }

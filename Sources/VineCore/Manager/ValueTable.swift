@@ -97,8 +97,11 @@ struct ValueTable {
 extension Manager {
   /// The value of `file` that counts now.
   package func acceptedValue(of file: FileID) -> FileValue {
-    let producer = workflow.files[file].producer
-    return FileValue(file, attempt: producer == .none ? 0 : values.accepted[producer.index])
+    let row = workflow.files[file]
+    if row.derivation != .max {
+      return FileValue(file, attempt: derivedVersions[file, default: 0])
+    }
+    return FileValue(file, attempt: row.producer == .none ? 0 : values.accepted[row.producer.index])
   }
 
   /// The durable copy of `file`, if there is one: for the adapter, which knows its name.

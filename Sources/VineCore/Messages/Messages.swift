@@ -68,7 +68,12 @@ package enum TransferSource: Hashable, Sendable {
   case manager
   /// The cache of another node, through its agent.
   case node(agent: WorkerID)
+  /// Nowhere: it is downloaded, or made of its inputs, which lie on the node.
+  case derivation
 }
+
+/// Stands for an errno: a derivation failed for a reason that trying again does not change.
+package let derivationFailedError: Int32 = 4096
 
 package enum ManagerMessage: Hashable, Sendable {
   /// Run it once the allocation's earlier attempts have ended. With `hashesFirst` the hashes of its

@@ -68,10 +68,12 @@ package enum FileKind: UInt8, Sendable {
   case buffer
   /// Made by a task, never leaves the nodes.
   case temp
+  /// Downloaded, or made of other files where it is needed (`Derivation.swift`).
+  case derived
 }
 
 /// How long a replica is kept.
-package enum CacheLifetime: UInt8, Sendable { case task, workflow, worker }
+package enum CacheLifetime: UInt8, Sendable { case task, workflow, worker, forever }
 
 package struct FileSpec: Sendable {
   package var id: TextRef
@@ -82,6 +84,8 @@ package struct FileSpec: Sendable {
   /// Head and tail of the linked list of input bindings that consume this file.
   package var firstConsumer: UInt32 = .max
   package var lastConsumer: UInt32 = .max
+  /// Index into `Workflow.derivations`; `.max`: it is not derived.
+  package var derivation: UInt32 = .max
   package var kind: FileKind
   package var lifetime: CacheLifetime = .workflow
   package var isDirectory = false
@@ -118,6 +122,8 @@ package struct TaskSpec: Sendable {
   package var estimateMicroseconds: Int64 = -1
   package var firstBinding: UInt32 = 0
   package var inputCount: UInt32 = 0
+  /// Of them, the last ones: what inputs are derived from (`Workflow.stagedInputs`).
+  package var impliedInputCount: UInt16 = 0
   package var outputCount: UInt32 = 0
   /// Head of the list of control edges out of this task.
   package var firstSuccessor: UInt32 = .max
@@ -146,6 +152,8 @@ package struct Workflow: Sendable {
   package private(set) var tasks = IndexedTable<TaskID, TaskSpec>()
   package private(set) var bindings: [Binding] = []
   package private(set) var controlEdges: [ControlEdge] = []
+  /// Each after those that it needs.
+  package private(set) var derivations: [DerivationSpec] = []
   /// Distinct requests; a run has few of them, so a task holds an index.
   package private(set) var requests: [Request] = []
   /// Category names; the first is the empty one.
@@ -254,7 +262,9 @@ extension Workflow {
     }
     row.environment = internEnvironment(draft.environment)
     row.firstBinding = UInt32(bindings.count)
-    row.inputCount = UInt32(draft.inputs.count)
+    let implied = impliedInputs(of: draft.inputs)
+    row.inputCount = UInt32(draft.inputs.count + implied.count)
+    row.impliedInputCount = UInt16(clamping: implied.count)
     row.outputCount = UInt32(draft.outputs.count)
     row.request = internRequest(draft.request)
     row.category = internCategory(draft.category)
@@ -267,6 +277,7 @@ extension Workflow {
     tasks.append(row)
     _ = taskIndex.insert(task.index, in: text) { tasks.rows[$0].id }
     for input in draft.inputs { appendInput(input, of: task) }
+    for file in implied { appendInput(BindingDraft(file), of: task) }
     var conflict: WorkflowConflict?
     for output in draft.outputs {
       bindings.append(
@@ -288,6 +299,11 @@ extension Workflow {
       ControlEdge(successor: successor, next: tasks[predecessor].firstSuccessor))
     tasks[predecessor].firstSuccessor = UInt32(controlEdges.count - 1)
     tasks[successor].predecessorCount += 1
+  }
+
+  mutating func appendDerivation(_ row: DerivationSpec) {
+    files[row.file].derivation = UInt32(derivations.count)
+    derivations.append(row)
   }
 
   /// Room for a known number of rows, so that growth does not double the memory of a large load.

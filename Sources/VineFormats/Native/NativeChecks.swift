@@ -21,7 +21,10 @@ extension NativeReader {
   /// Warns of files that nobody declares or makes and that are not on disk: misspelt names, mostly.
   /// Looks at a bounded number, since the shared file system may be slow.
   mutating func warnOfMissingFiles() {
-    let sources = impliedFiles.lazy.filter { [workflow] in workflow.files[$0].producer == .none }
+    let sources = impliedFiles.lazy.filter { [workflow] in
+      // What only an unused derived file needs has no consumer.
+      workflow.files[$0].producer == .none && workflow.files[$0].firstConsumer != .max
+    }
     for file in sources.prefix(10_000) {
       let path = workflow.text.string(workflow.files[file].location)
       if FileManager.default.fileExists(atPath: path) { continue }

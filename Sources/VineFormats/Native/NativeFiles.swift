@@ -15,17 +15,7 @@ extension NativeReader {
     let members = try object.object("files")
     let keys = members.allKeys.map(\.stringValue).sorted()
     workflow.reserveCapacity(tasks: 0, files: keys.count)
-    // Files that are made from other files come last, when those are known.
-    var derived: [(String, JSONObject)] = []
-    for key in keys {
-      let file = try members.object(AnyKey(key))
-      if file.contains("mini_task") || file.contains("untar") {
-        derived.append((key, file))
-      } else {
-        try readFile(key, file, extraKeys: [])
-      }
-    }
-    for (key, file) in derived { try readFile(key, file, extraKeys: []) }
+    for key in keys { try readFile(key, members.object(AnyKey(key)), extraKeys: []) }
   }
 
   mutating func readFile(_ id: String, _ object: JSONObject, extraKeys: [String]) throws {
@@ -45,7 +35,7 @@ extension NativeReader {
           : "a file has only one of \(sources.joined(separator: " and "))")
       return
     }
-    let isDirectory = try flag(object, "directory") ?? false
+    var isDirectory = try flag(object, "directory") ?? false
     let size = try integer(object, "size", in: 0...(1 << 53))
     let lifetime = try lifetime(object)
     try checkDigest(object)
@@ -60,13 +50,21 @@ extension NativeReader {
       }
       notYet(at(object, "pack"), "`pack`")
     }
+    if sources[0] == "url" && isDirectory {
+      problems.add(
+        at(object, "directory"), "a URL gives a file; `untar` another file to get a directory")
+    }
+    if sources[0] == "untar" {
+      if object.contains("directory") && !isDirectory {
+        problems.add(at(object, "directory"), "an archive becomes a directory")
+      }
+      isDirectory = true
+    }
     append(
       id, content: content, isDirectory: isDirectory, size: size, lifetime: lifetime,
       object: object)
-    switch sources[0] {
-    case "url": madeFiles[workflow.fileID(named: id) ?? .none] = "url"
-    case "untar", "mini_task": try readDerivation(of: id, object, kind: sources[0])
-    default: break
+    if ["url", "untar", "mini_task"].contains(sources[0]) {
+      try readDerivation(of: id, object, kind: sources[0])
     }
   }
 
@@ -119,15 +117,14 @@ extension NativeReader {
         problems.add(
           at(object, "url"), "\(quoted(url)) is not an http, https, ftp or file URL")
       }
-      notYet(at(object, "url"), "`url`")
-      return FileContent(kind: .temp)
+      return FileContent(kind: .derived)
     case "temp":
       if try !object.decode(Bool.self, forKey: "temp") {
         problems.add(at(object, "temp"), "`temp` is true or absent")
       }
       return FileContent(kind: .temp)
     default:
-      return FileContent(kind: .temp)
+      return FileContent(kind: .derived)
     }
   }
 
@@ -148,7 +145,7 @@ extension NativeReader {
     case "worker": return .worker
     case "forever":
       notYet(at(object, "cache"), "`cache` \"forever\"")
-      return .worker
+      return .forever
     default: return .workflow
     }
   }
@@ -164,40 +161,6 @@ extension NativeReader {
     if !object.contains("url") {
       problems.add(at(object, "sha256"), "only a `url` file has a digest to compare with")
     }
-  }
-
-  /// `untar` and `mini_task` become a task of the tables, so that unknown names, second producers
-  /// and cycles through them are found like any other.
-  private mutating func readDerivation(of id: String, _ object: JSONObject, kind: String) throws {
-    notYet(at(object, kind), "`\(kind)`")
-    guard let file = workflow.fileID(named: id) else { return }
-    madeFiles[file] = kind
-    var draft = TaskDraft(id: "\(kind) \(id)")
-    draft.outputs = [BindingDraft(file)]
-    if kind == "untar" {
-      guard let archive = try text(object, "untar") else { return }
-      let place = at(object, "untar")
-      if let input = self.file(named: archive, place: place) {
-        draft.inputs = [BindingDraft(input)]
-      }
-    } else {
-      let task = try object.object("mini_task")
-      checkKeys(
-        of: task, known: ["command", "argv", "inputs", "output", "env", "version"],
-        kind: "a mini_task")
-      try readCommand(task, into: &draft, isCallAllowed: false)
-      _ = try environment(task, "env")
-      _ = try text(task, "version")
-      draft.inputs = try bindings(task, "inputs", isInput: true, usesSandbox: true)
-      if let output = try text(task, "output") {
-        if let wrong = sandboxNameProblem(output) {
-          problems.add(at(task, "output"), wrong)
-        }
-      } else {
-        problems.add(at(task), "a mini_task needs an `output`, the name of what it makes")
-      }
-    }
-    _ = try? workflow.appendTask(draft)
   }
 
   /// The file of an id; one that nobody declared is a path relative to the description.

@@ -118,7 +118,7 @@ extension NativeReader {
     return values
   }
 
-  private mutating func timeout(_ object: JSONObject) throws -> Int? {
+  mutating func timeout(_ object: JSONObject) throws -> Int? {
     let seconds = try object.decode(Double.self, forKey: "timeout")
     guard seconds >= 0, seconds <= 4_294_967 else {
       problems.add(

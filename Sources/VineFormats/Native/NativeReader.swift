@@ -22,6 +22,8 @@ struct NativeReader {
   var strictFiles = false
   /// Files that something other than a task makes: "url", "untar", "mini_task".
   var madeFiles: [FileID: String] = [:]
+  /// Of those, what they are made of, until all files are known.
+  var pendingDerivations: [PendingDerivation] = []
   /// Files that no description declares: paths relative to it.
   var impliedFiles: [FileID] = []
   /// `after` and `$ref`, resolved once all tasks are known.
@@ -64,6 +66,7 @@ struct NativeReader {
     let decoder = JSONDecoder()
     let ranges = lineRanges(of: lines)
     for wantsFiles in [true, false] {
+      if !wantsFiles { reader.resolveDerivations() }
       for (index, range) in ranges.enumerated() {
         let line = lines[lines.startIndex + range.lowerBound..<lines.startIndex + range.upperBound]
         let isHeader = reader.headerLine == 0
@@ -155,6 +158,7 @@ private struct NativeDocument: Decodable {
     let object = try decoder.object()
     try reader.readHeader(object, extraKeys: ["files", "tasks"])
     try reader.readFiles(of: object)
+    reader.resolveDerivations()
     guard object.contains("tasks") else {
       reader.problems.add("", "the key `tasks` is missing")
       return

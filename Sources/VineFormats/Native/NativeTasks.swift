@@ -272,7 +272,7 @@ extension NativeReader {
     return true
   }
 
-  private func directory(above name: String, in names: Set<String>) -> String? {
+  func directory(above name: String, in names: Set<String>) -> String? {
     var rest = name[...]
     while let slash = rest.lastIndex(of: "/") {
       rest = rest[..<slash]

@@ -367,7 +367,8 @@ package final class ManagerLoop {
     case .killTask(let attempt): sendAttempt(.killTask, attempt, to: rank)
     case .fetch(let value, let transfer, let source, let byteCount):
       let order = FetchOrder(
-        value, transfer: transfer, from: source, byteCount: byteCount, of: core, run: run)
+        value, transfer: transfer, from: source, byteCount: byteCount, on: core.node(of: worker),
+        of: core, run: run)
       mailbox.send(WireWriter(order), to: rank, .worker)
     case .unlink(let value):
       var frame = WireWriter(.unlink)

@@ -25,7 +25,7 @@ extension AttemptOrder {
       processingUnits: cores.flatMap { topology.cores[$0].processingUnits },
       inputs: [], outputs: [])
     if row.usesSandbox {
-      for input in workflow.inputs(of: task) {
+      for input in workflow.stagedInputs(of: task) {
         let value = core.value(of: input.file, on: node)
         inputs.append(FileOrder(input, value, in: workflow))
       }
@@ -46,7 +46,7 @@ extension AttemptOrder {
 extension FetchOrder {
   init(
     _ value: FileValue, transfer: TransferID, from source: TransferSource, byteCount: Int64,
-    of core: borrowing Manager, run: RunDirectory
+    on node: NodeID, of core: borrowing Manager, run: RunDirectory
   ) {
     let row = core.workflow.files[value.file]
     var location: [UInt8] = []
@@ -56,11 +56,33 @@ extension FetchOrder {
     case .sharedFileSystem:
       location = Array(run.readablePath(of: value.file, in: core).utf8)
       isArchive = row.isDirectory && row.kind == .temp
-    case .node: break
+    case .node, .derivation: break
     }
     self.init(
       value: value, transfer: transfer, source: source, byteCount: byteCount,
       isDirectory: row.isDirectory, isArchive: isArchive, location: location)
+    if source == .derivation {
+      derivation = DerivationOrder(value.file, on: node, of: core)
+    }
+  }
+}
+
+extension DerivationOrder {
+  /// All that making `file` on `node` takes; nil when it is not derived.
+  init?(_ file: FileID, on node: NodeID, of core: borrowing Manager) {
+    let workflow = core.workflow
+    guard let row = workflow.derivation(of: file) else { return nil }
+    self.init(
+      kind: row.kind, name: workflow.name(of: file), commandKind: row.commandKind,
+      command: Array(workflow.text.slice(row.command)),
+      environment: Array(workflow.text.slice(row.environment)),
+      timeoutMilliseconds: row.timeoutMilliseconds,
+      processingUnits: core.topology(of: node).cores.flatMap(\.processingUnits),
+      outputName: workflow.text.string(row.outputName),
+      digest: workflow.text.string(row.digest), inputs: [])
+    for input in row.inputs {
+      inputs.append(FileOrder(input, core.value(of: input.file, on: node), in: workflow))
+    }
   }
 }
 

@@ -75,6 +75,8 @@ extension Workflow {
     case .sandboxFailed(let error): "sandbox: \(errorText(error))"
     case .inputUnavailable(let file, ESTALE):
       "input \(locationText(file)): its last copy was lost"
+    case .inputUnavailable(let file, derivationFailedError):
+      "input \(locationText(file)): it could not be made"
     case .inputUnavailable(let file, let error):
       "input \(locationText(file)): \(errorText(error))"
     case .outputNotWritten(let file, let error):

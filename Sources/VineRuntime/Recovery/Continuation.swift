@@ -209,7 +209,9 @@ package struct Continuation: Sendable {
     _ keys: WorkflowKeys
   ) -> ContentHash? {
     switch read {
-    case .inline: return workflow.files[file].kind == .buffer ? .unknown : nil
+    case .inline:
+      let kind = workflow.files[file].kind
+      return kind == .buffer || kind == .derived ? .unknown : nil
     case .output(let place):
       guard workflow.files[file].producer != .none, let output = prior.output(place),
         output.hash.isKnown

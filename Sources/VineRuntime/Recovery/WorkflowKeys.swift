@@ -62,6 +62,27 @@ package struct WorkflowKeys: Sendable {
   /// The kind of definition and its version, as `append` writes a text.
   private static let prefix: [UInt8] = [11, 0, 0, 0] + Array("vine-task-1".utf8)
 
+  /// All of a derivation but what it reads.
+  func appendDefinition(
+    of derivation: DerivationSpec, in workflow: borrowing Workflow, to bytes: inout [UInt8]
+  ) {
+    let text = workflow.text
+    append("vine-derivation-1".utf8, to: &bytes)
+    bytes.append(derivation.kind.rawValue)
+    bytes.append(derivation.commandKind.rawValue)
+    bytes.append(workflow.files[derivation.file].isDirectory ? 1 : 0)
+    for part in [
+      derivation.command, derivation.environment, derivation.version, derivation.outputName,
+      derivation.digest,
+    ] {
+      append(text.slice(part), to: &bytes)
+    }
+    for input in derivation.inputs {
+      append(text.slice(input.name), to: &bytes)
+      bytes.append(input.isCopy ? 1 : 0)
+    }
+  }
+
   private func digest(_ bytes: [UInt8]) -> ContentHash {
     SHA256.hash(data: bytes).withUnsafeBytes { ContentHash($0) } ?? .unknown
   }
@@ -95,6 +116,7 @@ package struct WorkflowKeys: Sendable {
       bytes.append(input.isCopy ? 1 : 0)
       let file = workflow.files[input.file]
       if file.kind == .buffer { append(workflow.text.slice(file.location), to: &bytes) }
+      appendDerivation(of: input.file, for: task, in: workflow, to: &bytes)
     }
     for output in workflow.outputs(of: task) {
       append(workflow.text.slice(output.name), to: &bytes)
@@ -102,6 +124,20 @@ package struct WorkflowKeys: Sendable {
       bytes.append(file.kind.rawValue)
       bytes.append(file.isDirectory ? 1 : 0)
       if file.kind == .path { append(workflow.text.slice(file.location), to: &bytes) }
+    }
+  }
+
+  /// How an input is derived. What that is made of is an input of the task, too: it is named by its
+  /// place among them.
+  private func appendDerivation(
+    of file: FileID, for task: TaskID, in workflow: borrowing Workflow, to bytes: inout [UInt8]
+  ) {
+    guard let derivation = workflow.derivation(of: file) else { return }
+    let inputs = workflow.inputs(of: task)
+    appendDefinition(of: derivation, in: workflow, to: &bytes)
+    for input in derivation.inputs {
+      let place = inputs.firstIndex { $0.file == input.file } ?? inputs.startIndex
+      append(UInt32(place - inputs.startIndex), to: &bytes)
     }
   }
 

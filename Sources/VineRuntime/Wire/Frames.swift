@@ -16,7 +16,7 @@ enum FrameKind: UInt8 {
 }
 
 /// Version of the frames; raised when one changes.
-let frameVersion: UInt32 = 3
+let frameVersion: UInt32 = 4
 
 /// What a worker says of itself, once.
 struct Registration: Equatable {
@@ -98,6 +98,27 @@ struct FetchOrder: Equatable {
   var isArchive: Bool
   /// A path for the shared file system, the content itself for a buffer.
   var location: [UInt8]
+  /// How it is made, when its source is that.
+  var derivation: DerivationOrder?
+}
+
+/// All an agent needs to make a derived file.
+struct DerivationOrder: Equatable {
+  var kind: DerivationKind
+  /// The file's id, for people.
+  var name: String
+  var commandKind: CommandKind
+  /// A URL, text for a shell, or NUL-ended arguments.
+  var command: [UInt8]
+  /// NUL-ended `KEY=VALUE` texts.
+  var environment: [UInt8]
+  /// 0 is no limit.
+  var timeoutMilliseconds: UInt32
+  var processingUnits: [UInt32]
+  var outputName: String
+  /// The SHA-256 it must have; empty: none is known.
+  var digest: String
+  var inputs: [FileOrder]
 }
 
 struct CommitOrder: Equatable {
@@ -145,6 +166,7 @@ extension WireWriter {
     switch source {
     case .sharedFileSystem: put(UInt32.max)
     case .manager: put(UInt32.max - 1)
+    case .derivation: put(UInt32.max - 2)
     case .node(let agent): put(agent.rawValue)
     }
   }
@@ -262,6 +284,21 @@ extension WireWriter {
     put(order.isDirectory)
     put(order.isArchive)
     put(bytes: order.location)
+    put(order.derivation != nil)
+    if let derivation = order.derivation { put(derivation) }
+  }
+
+  mutating func put(_ order: DerivationOrder) {
+    put(order.kind.rawValue)
+    put(order.name)
+    put(order.commandKind.rawValue)
+    put(bytes: order.command)
+    put(bytes: order.environment)
+    put(order.timeoutMilliseconds)
+    put(order.processingUnits)
+    put(order.outputName)
+    put(order.digest)
+    put(order.inputs)
   }
 
   init(_ order: CommitOrder) {
@@ -346,6 +383,7 @@ extension WireReader {
     switch try take(UInt32.self) {
     case .max: .sharedFileSystem
     case .max - 1: .manager
+    case .max - 2: .derivation
     case let rank: .node(agent: WorkerID(rawValue: rank))
     }
   }
@@ -447,10 +485,23 @@ extension WireReader {
   }
 
   mutating func takeFetchOrder() throws(WireError) -> FetchOrder {
-    FetchOrder(
+    var order = FetchOrder(
       value: try takeValue(), transfer: TransferID(rawValue: try take()), source: try takeSource(),
       byteCount: try take(), isDirectory: try takeBool(), isArchive: try takeBool(),
       location: Array(try takeBytes()))
+    if try takeBool() { order.derivation = try takeDerivationOrder() }
+    return order
+  }
+
+  mutating func takeDerivationOrder() throws(WireError) -> DerivationOrder {
+    guard let kind = DerivationKind(rawValue: try take()) else { throw WireError() }
+    let name = try takeText()
+    guard let commandKind = CommandKind(rawValue: try take()) else { throw WireError() }
+    return DerivationOrder(
+      kind: kind, name: name, commandKind: commandKind, command: Array(try takeBytes()),
+      environment: Array(try takeBytes()), timeoutMilliseconds: try take(),
+      processingUnits: try takeNumbers(), outputName: try takeText(), digest: try takeText(),
+      inputs: try takeFileOrders())
   }
 
   mutating func takeCommitOrder() throws(WireError) -> CommitOrder {

@@ -17,6 +17,8 @@ enum HelperResult: Sendable {
   /// All outputs of an attempt, in order.
   case hashedFirst(AttemptID, [HashedValue])
   case removed
+  /// A derived file was compared with its digest; the text is for people.
+  case derived(WorkerEvent, String)
 }
 
 /// The content of one output.
@@ -83,6 +85,8 @@ final class Agent {
       return nil
     case .node(let agent):
       return incoming.receive(order, from: agent.index, part: part)
+    case .derivation:
+      return .transferred(order.transfer, byteCount: 0, error: EINVAL)
     }
   }
 
@@ -185,7 +189,7 @@ final class Agent {
     case .hashedFirst(let attempt, let values):
       return values.map { .hashed($0.value, byteCount: $0.byteCount, $0.hash) }
         + [.settled(attempt, .succeeded)]
-    case .removed:
+    case .removed, .derived:
       return []
     }
   }

@@ -20,6 +20,7 @@ package final class WorkerLoop {
   private var launcher: ProcessLauncher?
   private var spool: OutputSpool?
   private var agent: Agent?
+  private var derivations: DerivationRunner?
   private let bulk: BulkTransfer?
   private let queue: BlockingQueue<HelperResult>
   private var orders: [TaskID: AttemptOrder] = [:]
@@ -66,7 +67,7 @@ package final class WorkerLoop {
   /// Nanoseconds until a deadline of the core, if there is one.
   package func nanosecondsToDeadline() -> Int64? {
     var due = core.nextDeadline.map { max($0.since(clock.now), 0) }
-    for time in [pipes.nextDue, agent?.hashingDue] {
+    for time in [pipes.nextDue, agent?.hashingDue, derivations?.nextDue] {
       if let time { due = min(due ?? .max, max(time - monotonicNanoseconds(), 0)) }
     }
     return due
@@ -90,6 +91,7 @@ package final class WorkerLoop {
     if let deadline = core.nextDeadline, deadline <= clock.now {
       core.handleDeadlines(at: clock.now, effects: &effects)
     }
+    derivations?.killDue(at: monotonicNanoseconds(), children)
     count += events.count
     runEvents()
     if core.isLeaving { leaveIfIdle() }
@@ -123,7 +125,12 @@ package final class WorkerLoop {
   private func takeHelperResults() -> Int {
     let results = queue.drain()
     for result in results {
-      if let agent { events.append(contentsOf: agent.onResult(result)) }
+      if case .derived(let event, let text) = result {
+        if !text.isEmpty { say(text, of: AttemptID(.none, 0)) }
+        events.append(event)
+      } else if let agent {
+        events.append(contentsOf: agent.onResult(result))
+      }
     }
     return results.count
   }
@@ -215,6 +222,10 @@ package final class WorkerLoop {
     spool = OutputSpool(path: scratch.spool(of: rank))
     agent = Agent(
       scratch: scratch, runName: welcome.runName, mailbox: mailbox, bulk: bulk, queue: queue)
+    if let room {
+      derivations = DerivationRunner(
+        room: room, launcher: launcher, cachePath: scratch.cache, queue: queue)
+    }
     if welcome.managerProcessID > 0 && mpi != nil {
       mailbox.doorbells[0] = welcome.managerProcessID
     }
@@ -250,7 +261,11 @@ package final class WorkerLoop {
     case .forget(let attempt): orders[attempt.task] = nil
     case .fetch(_, let transfer, _, _):
       guard let order = fetchOrders.removeValue(forKey: transfer) else { return }
-      if let event = agent?.fetch(order) { events.append(event) }
+      if order.source == .derivation {
+        derive(order)
+      } else if let event = agent?.fetch(order) {
+        events.append(event)
+      }
     case .unlink(let value): agent?.unlink(value)
     case .commit(let value):
       if let order = commitOrders.removeValue(forKey: value) { agent?.commit(order) }
@@ -278,6 +293,18 @@ package final class WorkerLoop {
     }
   }
 
+  private func derive(_ order: FetchOrder) {
+    switch derivations?.start(order) {
+    case .success(let child)?:
+      children[child.processID] = child
+      pipes.add(child)
+    case .failure(let failure)?:
+      say(failure.text, of: AttemptID(.none, 0))
+      events.append(failure.event)
+    case nil: events.append(.transferred(order.transfer, byteCount: 0, error: EAGAIN))
+    }
+  }
+
   /// A pipe has bytes, or its last writer is gone; or another rank's process has ended.
   package func onPipeReady(_ token: UInt64) {
     if !pipes.onReady(token) { siblings.onReady(token) }
@@ -293,7 +320,7 @@ package final class WorkerLoop {
         hasStrayEnded = true
         continue
       }
-      childOfTask[child.order.attempt.task] = nil
+      if !DerivationRunner.isDerivation(child) { childOfTask[child.order.attempt.task] = nil }
       onExit(of: child, exit, end: end)
       // The next of this lane starts before we look at other lanes.
       runEvents()
@@ -309,6 +336,14 @@ package final class WorkerLoop {
     launcher?.killStrays(besides: children)
     pipes.finish(child)
     let attempt = child.order.attempt
+    if DerivationRunner.isDerivation(child) {
+      let problem = launcher?.startProblem(of: child)
+      if let end = derivations?.onExit(of: child, exit, startProblem: problem) {
+        if !end.text.isEmpty { say(end.text, of: AttemptID(.none, 0)) }
+        if let event = end.event { events.append(event) }
+      }
+      return
+    }
     if let problem = launcher?.startProblem(of: child) {
       if let sandbox = child.sandbox { room?.recycle(sandbox, child.order) }
       orders[attempt.task] = nil
@@ -403,6 +438,7 @@ package final class WorkerLoop {
 
   private func leaveIfIdle() {
     agent?.hashNow()
+    if let derivations, !derivations.isIdle { return derivations.killAll(children) }
     guard core.attemptCount == 0, queue.pendingCount == 0, !(bulk?.isActive ?? false) else {
       return
     }

@@ -44,7 +44,50 @@ struct NativeFilesTests {
     #expect(problems(files: #""f": {"path": "x", "pack": true}"#).count == 1)
     #expect(problems(files: #""f": {"url": "x"}"#).count == 1)
     #expect(problems(files: #""f": {"path": "a\u0000b"}"#).count == 1)
-    #expect(problems(files: #""f": {"untar": "f"}"#).first?.contains("wait for each other") == true)
+    #expect(
+      problems(files: #""f": {"untar": "f"}"#).first?.contains("made of each other") == true)
+    #expect(
+      problems(files: #""f": {"untar": "g"}, "g": {"untar": "f"}"#)
+        == [#"files.f.untar: these files are made of each other: "f", "g""#])
+    #expect(problems(files: #""f": {"url": "http://x/y", "directory": true}"#).count == 1)
+    #expect(problems(files: #""f": {"untar": "x.tar", "directory": false}"#).count == 1)
+    #expect(problems(files: #""f": {"mini_task": {"command": "x", "output": "../o"}}"#).count == 1)
+    #expect(
+      problems(
+        files: #""f": {"mini_task": {"command": "x", "inputs": ["o"], "output": "o"}}"#
+      ).count == 1)
+  }
+
+  @Test func derivedFilesKnowAllTheyAreMadeOf() throws {
+    let workflow = try load(
+      native(
+        #"{"id": "use", "command": "x", "inputs": ["index"]}, {"id": "m", "command": "x", "outputs": ["raw"]}"#,
+        """
+        , "defaults": {"env": {"A": "1"}, "timeout": 2}, "files": {"a.tar": {"url": "http://x/a.tar"},
+        "db": {"untar": "a.tar"}, "raw": {"temp": true}, "index": {"mini_task": {"argv": ["mk", "db"],
+          "inputs": ["db", {"file": "raw", "as": "in"}], "output": "out/i", "env": {"B": "2"}}}}
+        """)
+    ).workflow
+    func file(_ id: String) throws -> FileID { try #require(workflow.fileID(named: id)) }
+    let index = try #require(workflow.derivation(of: try file("index")))
+    #expect(index.kind == .miniTask && index.timeoutMilliseconds == 2_000)
+    #expect(workflow.text.list(index.command) == ["mk", "db"])
+    #expect(workflow.text.list(index.environment) == ["A=1", "B=2"])
+    #expect(index.inputs.map { workflow.text.string($0.name) } == ["db", "in"])
+    #expect(index.sources == [try file("db"), try file("a.tar"), try file("raw")])
+    #expect(workflow.files[try file("db")].isDirectory)
+    // The task waits for what its input is made of, but gets only the input itself.
+    let use = try #require(workflow.taskID(named: "use"))
+    #expect(workflow.stagedInputs(of: use).map(\.file) == [try file("index")])
+    #expect(workflow.inputs(of: use).count == 4)
+    #expect(workflow.edgeCount(into: use) == 1)
+  }
+
+  @Test func whatATaskMakesOutOfWhatItNeedsIsACycle() {
+    let found = problems(
+      files: #""t": {"temp": true}, "d": {"untar": "t"}"#,
+      tasks: #"{"id": "a", "command": "x", "inputs": ["d"], "outputs": ["t"]}"#)
+    #expect(found.count == 1)
   }
 
   @Test func filesThatNobodyMakesOrTwoMakeAreRefused() {

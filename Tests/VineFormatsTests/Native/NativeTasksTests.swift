@@ -45,7 +45,7 @@ struct NativeTasksTests {
     #expect(loaded.warnings.isEmpty)
     let places = Set(loaded.unsupported.map(\.place))
     #expect(places.contains("tasks[5].gang"))
-    #expect(places.contains(#"files["db.tar.gz"].url"#))
+    #expect(!places.contains(#"files["db.tar.gz"].url"#))
     #expect(places.contains("policy.result_cache"))
     #expect(places.contains("categories.cfd.gpus"))
   }

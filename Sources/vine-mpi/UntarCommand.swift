@@ -1,0 +1,28 @@
+// `vine-mpi untar`: what an `untar` file of a workflow runs on a node.
+
+import ArgumentParser
+import Glibc
+import VineRuntime
+
+struct UntarCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "untar",
+    abstract: "Unpack an archive as an `untar` file of a workflow does.",
+    discussion: """
+      Takes .tar, also compressed by gzip, bzip2, xz or zstd. A member that would lie or point \
+      outside of DIRECTORY, a device or a pipe is refused, with its name. Exit status: 0, or 1.
+      """,
+    shouldDisplay: false)
+
+  @Argument(help: "The archive.")
+  var archive: String
+  @Argument(help: "The directory to make; it must not exist.")
+  var directory: String
+
+  func run() throws {
+    do throws(RuntimeError) { try unpackArchive(archive, to: directory) } catch {
+      complain("\(error)")
+      throw ExitCode(1)
+    }
+  }
+}
