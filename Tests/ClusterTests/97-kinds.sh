@@ -116,7 +116,8 @@ test_url_without_curl() {
 {"schema": "vine-workflow/1", "files": {"data": {"url": "file:///etc/passwd"}},
  "tasks": [{"id": "t", "command": "cat data", "inputs": ["data"]}]}
 END
-    PATH=$PWD/bin vine 0 1 w.json
+    PATH=$PWD/bin "$VINE_MPI" w.json --run-dir run --scratch "$work/scratch" >said 2>&1 || true
+    assert_equal 1 "$(outcome run)" status
     assert_says "curl is not installed"
 }
 

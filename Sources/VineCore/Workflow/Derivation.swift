@@ -20,7 +20,7 @@ package struct DerivationSpec: Sendable {
   /// `inputs`, and what those are derived from, each once.
   package fileprivate(set) var sources: [FileID] = []
   package var commandKind = CommandKind.argv
-  /// A URL, or a command as in `TaskSpec`.
+  /// A URL, the id of the archive, or a command as in `TaskSpec`.
   package var command: TextRef = .empty
   /// `KEY=VALUE` texts, NUL-ended.
   package var environment: TextRef = .empty
@@ -39,7 +39,7 @@ package struct DerivationDraft {
   package var kind: DerivationKind
   package var inputs: [BindingDraft] = []
   package var commandKind = CommandKind.argv
-  /// A URL, one text for a shell, or an argument list.
+  /// A URL, the id of an archive (for messages), one text for a shell, or an argument list.
   package var command: [String] = []
   package var environment: [String] = []
   package var version = ""

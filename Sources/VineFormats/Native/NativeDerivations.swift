@@ -35,9 +35,11 @@ extension NativeReader {
     case "untar":
       var draft = DerivationDraft(.untar)
       draft.outputName = "tree"
+      draft.commandKind = .shell
       let place = at(object, "untar")
       var pending = PendingDerivation(file: file, draft: draft, place: place)
       if let archive = try nonEmptyText(object, "untar", "the id of the archive") {
+        pending.draft.command = [archive]
         pending.inputs = [.init(id: archive, name: "archive", isCopy: false, place: place)]
       }
       pendingDerivations.append(pending)

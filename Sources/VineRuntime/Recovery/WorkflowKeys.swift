@@ -71,8 +71,10 @@ package struct WorkflowKeys: Sendable {
     bytes.append(derivation.kind.rawValue)
     bytes.append(derivation.commandKind.rawValue)
     bytes.append(workflow.files[derivation.file].isDirectory ? 1 : 0)
+    // The name of an archive says nothing of what is in it.
+    let command = derivation.kind == .untar ? TextRef.empty : derivation.command
     for part in [
-      derivation.command, derivation.environment, derivation.version, derivation.outputName,
+      command, derivation.environment, derivation.version, derivation.outputName,
       derivation.digest,
     ] {
       append(text.slice(part), to: &bytes)

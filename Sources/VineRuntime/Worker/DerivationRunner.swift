@@ -146,7 +146,9 @@ final class DerivationRunner {
     if exit.status == 0 { return }
     switch row.derivation.kind {
     case .url: throw Problem(text: Download.problem(exitStatus: exit.status) + tail(child))
-    case .untar: throw Problem(text: "the archive is refused\(tail(child))")
+    case .untar:
+      let archive = String(decoding: row.derivation.command, as: UTF8.self)
+      throw Problem(text: "the archive \(archive) is refused\(tail(child))")
     case .miniTask: throw Problem(text: "exit status \(exit.status)\(tail(child))")
     }
   }
