@@ -28,6 +28,12 @@ package enum Limits {
   package static let lossRetryMax = 5
   /// Times a shared-file-system read of one file is tried on a node before the task fails.
   package static let fetchRetryMax = 3
+  /// Bytes of a result that travels with the end of its call; a larger one is a file in a cache.
+  package static let inlineResultByteCountMax = 65_536
+  /// Instances of a library that fail to be set up one after another before its calls fail.
+  package static let setupFailuresMax = 3
+  /// Calls that may wait behind those that an instance runs: they may be very short.
+  package static let instanceDepthMax = 64
   /// Attempts that may wait behind a running one on the same allocation (see `Scheduler`).
   package static let laneDepthMax = 8
   /// A lane is kept filled for this long ahead, in nanoseconds: more than a round trip between

@@ -10,12 +10,32 @@ struct RepeatedKey {
   var member: Range<Int>
 }
 
+/// What a look at the text tells.
+struct SyntaxReport {
+  var repeatedKeys: [RepeatedKey]
+  var calls: CallPlaces
+}
+
+/// Where the texts begin whose values are kept as they are written: those of calls.
+struct CallPlaces {
+  /// The values of `call` and `map` in tasks, in the order of the text.
+  var tasks: [Int] = []
+  /// The values of `context` in libraries, by the library's key.
+  var contexts: [String: Int] = [:]
+  var isEmpty: Bool { tasks.isEmpty && contexts.isEmpty }
+}
+
 /// Checks that `bytes` are one JSON value in UTF-8. NaN, Infinity and numbers that do not fit a
 /// double are refused; anything else that is wrong is unreadable.
 func checkSyntax(of bytes: Data) throws(ReadFailure) -> [RepeatedKey] {
+  try readSyntax(of: bytes).repeatedKeys
+}
+
+/// The same, with the places of calls.
+func readSyntax(of bytes: Data) throws(ReadFailure) -> SyntaxReport {
   let result = bytes.withUnsafeBytes { bytes in
     bytes.withMemoryRebound(to: UInt8.self) { bytes in
-      Result<[RepeatedKey], ReadFailure> { () throws(ReadFailure) in
+      Result<SyntaxReport, ReadFailure> { () throws(ReadFailure) in
         if bytes.allSatisfy({ isBlank($0) }) {
           throw ReadFailure("", "the file is empty", isUnreadable: true)
         }
@@ -25,7 +45,7 @@ func checkSyntax(of bytes: Data) throws(ReadFailure) -> [RepeatedKey] {
         var scanner = JSONScanner(bytes: bytes)
         do throws(JSONScanner.Stop) {
           try scanner.scan()
-          return scanner.repeatedKeys
+          return SyntaxReport(repeatedKeys: scanner.repeatedKeys, calls: scanner.calls)
         } catch {
           throw ReadFailure(
             scanner.place, "\(error.message) (\(scanner.lineAndColumn))",
@@ -81,6 +101,7 @@ private struct JSONScanner {
   /// The keys of all open objects.
   private var keys: [Key] = []
   private(set) var repeatedKeys: [RepeatedKey] = []
+  private(set) var calls = CallPlaces()
 
   init(bytes: UnsafeBufferPointer<UInt8>) {
     self.bytes = bytes
@@ -120,6 +141,7 @@ private struct JSONScanner {
   private mutating func value() throws(Stop) {
     while true {
       skipBlanks()
+      if stack.count == 2 || stack.count == 3 { noteCall() }
       switch current {
       case UInt8(ascii: "{"):
         try push(isObject: true)
@@ -199,6 +221,22 @@ private struct JSONScanner {
     }
     keys.append(Key(hash: hash, text: text))
     if !stack[frame].indexOfHash.isEmpty { stack[frame].indexOfHash[hash] = keys.count - 1 }
+  }
+
+  /// Keeps the place of the value of a `call`, `map` or `context` that is about to be read.
+  private mutating func noteCall() {
+    guard let frame = stack.last, frame.isObject else { return }
+    let key = bytes[frame.key]
+    if key.elementsEqual("context".utf8) {
+      guard stack.count == 3, stack[1].isObject, text(stack[0].key) == "libraries" else { return }
+      calls.contexts[text(stack[1].key)] = position
+    } else if key.elementsEqual("call".utf8) || key.elementsEqual("map".utf8) {
+      let isTask =
+        stack.count == 3
+        ? !stack[1].isObject && stack[0].isObject && text(stack[0].key) == "tasks"
+        : stack[0].isObject && text(stack[0].key) == "task"
+      if isTask { calls.tasks.append(position) }
+    }
   }
 
   private mutating func push(isObject: Bool) throws(Stop) {

@@ -26,6 +26,7 @@ struct Checkers {
   private var runningCores: [Int: CPUSet] = [:]
   private var runningMemory: [Int: UInt64] = [:]
   private var running: Set<AttemptID> = []
+  private var instances = InstanceChecker()
   private var predecessors: [[TaskID]]
   /// Attempts of which all outputs were there.
   private var successes: Set<AttemptID> = []
@@ -119,11 +120,18 @@ struct Checkers {
 
   /// A process starts.
   mutating func launched(_ attempt: AttemptID, on node: Int) {
-    guard let grant = grants[attempt], let model = models[node] else {
+    guard let grant = grants[attempt] else {
       return violate("\(attempt) starts without a grant")
     }
     let task = attempt.task
     launchCounts[task.index] += 1
+    running.insert(attempt)
+    if !workflow.tasks[task].commandKind.isCall { hold(grant, on: node) }
+  }
+
+  /// A process, of a task or of an instance, takes what it was granted.
+  private mutating func hold(_ grant: Grant, on node: Int) {
+    guard let model = models[node] else { return violate("a process on no node") }
     let cores = runningCores[node] ?? CPUSet()
     if !cores.isDisjoint(with: grant.cpuset) { violate("a core of node \(node) runs two tasks") }
     if (grant.cpuset.cores.last ?? -1) >= model.coreCount { violate("a core that is not there") }
@@ -134,7 +142,6 @@ struct Checkers {
     if runningMemory[node, default: 0] > UInt64(model.memoryMB) {
       violate("node \(node) has not so much memory")
     }
-    running.insert(attempt)
   }
 
   /// A process ended, however it did.
@@ -142,8 +149,44 @@ struct Checkers {
     guard let grant = grants[attempt], running.remove(attempt) != nil else {
       return violate("\(attempt) ends without running")
     }
+    if workflow.tasks[attempt.task].commandKind.isCall {
+      instances.callEnded(attempt)
+    } else {
+      release(grant, on: node)
+    }
+  }
+
+  private mutating func release(_ grant: Grant, on node: Int) {
     runningCores[node]?.subtract(grant.cpuset)
     runningMemory[node, default: 0] -= UInt64(grant.memoryMB)
+  }
+
+  // MARK: Instances
+
+  /// An executor makes an instance.
+  mutating func instanceBegan(_ key: InstanceKey, _ grant: Grant, slots: Int, on node: Int) {
+    if let what = instances.began(key, grant, slots: slots) { return violate(what) }
+    hold(grant, on: node)
+  }
+
+  mutating func instanceReady(_ key: InstanceKey) {
+    if let what = instances.ready(key) { violate(what) }
+  }
+
+  mutating func instanceEnded(_ key: InstanceKey, on node: Int) {
+    guard let grant = instances.ended(key) else { return violate("\(key) ends without a start") }
+    release(grant, on: node)
+  }
+
+  /// A call is handed to an instance.
+  mutating func callBegan(_ attempt: AttemptID, in key: InstanceKey) {
+    if let what = instances.callBegan(attempt, in: key) { violate(what) }
+  }
+
+  /// The instances that the manager counts as set up, at the end of a session in which it heard of
+  /// each.
+  mutating func countedSetups(_ count: Int) {
+    if count > instances.readyCount { violate("\(count) set-ups are counted, not so many were") }
   }
 
   /// All outputs of an attempt are there.
@@ -176,7 +219,7 @@ struct Checkers {
       if publishCounts[value.file.index] != 1 {
         violate("\(value) is recorded, but not published")
       }
-    case .failed, .reused, .hashed, .committed, .publishIntent: break
+    case .failed, .reused, .hashed, .committed, .publishIntent, .result: break
     }
   }
 
@@ -197,6 +240,8 @@ struct Checkers {
 
   /// Some tasks are drawn to be other than they say.
   var hasLiars = false
+  /// Set-ups are drawn to fail.
+  var hasSetupFailures = false
   /// Transfers, commits or renames are drawn to fail.
   var hasFileErrors = false
 
@@ -204,6 +249,9 @@ struct Checkers {
   private mutating func checkFailure(_ attempt: AttemptID, _ ending: Ending) {
     switch ending {
     case .lost where lostWorkerCount == 0: violate("\(attempt) is lost with nobody")
+    case .instanceLost where instances.endCount == 0:
+      violate("\(attempt) is lost with no instance")
+    case .setupFailed where !hasSetupFailures: violate("\(attempt) fails for want of a set-up")
     case .inputUnavailable where !hasFileErrors: violate("\(attempt) fails for want of an input")
     case .killed: violate("\(attempt) fails since it was killed")
     default: break
@@ -294,6 +342,7 @@ struct Checkers {
     runningCores = [:]
     runningMemory = [:]
     running = []
+    instances = InstanceChecker()
     successes = []
     newlyAccepted = []
     isDraining = false
@@ -397,7 +446,7 @@ struct Checkers {
     for task in workflow.tasks.ids {
       let limit =
         Int(workflow.tasks[task].retries) + 1 + Limits.lossRetryMax + repeatCounts[task.index]
-        + lostWorkerCount
+        + lostWorkerCount + instances.endCount
       if launchCounts[task.index] > limit { violate("\(task) was tried too often") }
     }
   }

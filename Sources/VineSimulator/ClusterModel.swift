@@ -108,6 +108,8 @@ package struct SimulationResult: Sendable {
   package var outcome: Outcome?
   package var attemptCount = 0
   package var transferCount = 0
+  /// Instances of libraries that were begun.
+  package var instanceCount = 0
   package var messageCount = 0
   package var eventCount = 0
   package var turnCount = 0

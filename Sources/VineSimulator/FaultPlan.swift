@@ -29,6 +29,11 @@ package struct FaultPlan: Sendable {
   var commitRate = 0
   var publishRate = 0
   var duplicateRate = 0
+  /// Set-ups of instances that fail, and calls under which their instance dies.
+  var setupFailureRate = 0
+  var instanceDeathRate = 0
+  /// Set-ups take up to this long.
+  var setupNanoseconds = 0
   /// Messages take up to this much longer.
   var jitterNanoseconds = 0
   /// Outputs take up to this long to move into the cache.
@@ -82,6 +87,9 @@ package struct FaultPlan: Sendable {
       plan.settleNanoseconds = source.pick([10_000, 5_000_000])
     }
     plan.drawLosses(&source)
+    plan.setupFailureRate = rate()
+    plan.instanceDeathRate = rate() / 2
+    plan.setupNanoseconds = source.pick([0, 1_000_000, 500_000_000, 60_000_000_000])
     return plan
   }
 
@@ -111,6 +119,21 @@ package struct FaultPlan: Sendable {
     if outputCount > 0 && draw(missingOutputRate) { return .missesOutput }
     return draw(settleRate) ? .cannotSettle : .succeeds
   }
+
+  /// What becomes of the next call.
+  mutating func callFate(hasTimeout: Bool, outputCount: Int) -> AttemptFate {
+    if draw(launchRate) { return .cannotLaunch(.sandboxFailed(28)) }
+    if draw(exitRate) { return .exits(1) }
+    if draw(instanceDeathRate) { return .dies(signal: 11) }
+    if hasTimeout && draw(hangRate) { return .hangs(ignoresTerminate: true) }
+    if outputCount > 1 && draw(missingOutputRate) { return .missesOutput }
+    return draw(settleRate) ? .cannotSettle : .succeeds
+  }
+
+  /// Whether an instance cannot be set up.
+  mutating func failsSetup() -> Bool { draw(setupFailureRate) }
+  /// How long a set-up takes, in nanoseconds.
+  mutating func setupDelay() -> Int64 { 1 + jitter(setupNanoseconds) }
 
   /// Which of so many goes wrong.
   mutating func place(below count: Int) -> Int { random.below(count) }

@@ -75,6 +75,7 @@ struct LogFold {
     /// Names the bytes.
     var attempt: UInt32
     var isPublished: Bool
+    var isJournaled = false
   }
 
   /// The accepted attempt of each task; 0: none.
@@ -125,6 +126,10 @@ struct LogFold {
     case .published(let value):
       if counts(value.file, row, workflow) {
         copies[value.file] = Copy(attempt: value.attempt, isPublished: true)
+      }
+    case .result(let value, _):
+      if counts(value.file, row, workflow) {
+        copies[value.file] = Copy(attempt: value.attempt, isPublished: false, isJournaled: true)
       }
     }
     return nil

@@ -58,6 +58,10 @@ extension Simulation {
       checkers?.processEnded(process.attempt, on: rank.node)
     }
     rank.processes = [:]
+    for allocation in rank.instances.keys.sorted() {
+      checkers?.instanceEnded(InstanceKey(worker, allocation), on: rank.node)
+    }
+    rank.instances = [:]
     if isDead(node: rank.node) { nodes[rank.node].cache = [:] }
   }
 

@@ -32,6 +32,9 @@ final class SimulatedRank {
   let node: Int
   var worker = Worker()
   var processes: [TaskID: SimulatedProcess] = [:]
+  var instances: [AllocationID: SimulatedInstance] = [:]
+  /// The instance of each call that it was given.
+  var instanceOfCall: [TaskID: AllocationID] = [:]
   /// When its next deadline is in the heap.
   var timerAt: Instant?
   /// Its processes are gone, and it says nothing any more.
@@ -55,6 +58,8 @@ enum SimulatedEvent {
   case transferEnded(
     WorkerID, FileValue, TransferID, TransferSource, byteCount: Int64, Int32, Origin)
   case hashed(WorkerID, FileValue, byteCount: Int64)
+  case instanceReady(WorkerID, AllocationID, token: UInt32, setupNanoseconds: Int64)
+  case instanceExited(WorkerID, AllocationID, token: UInt32)
   case died(WorkerID)
   case declaredLost(WorkerID)
   case silenceEnds(Int)

@@ -59,6 +59,12 @@ extension Simulation {
         restored.hashes[output.file] = fold.hashes[output.file]
         guard let copy = fold.copies[output.file] else { continue }
         let value = FileValue(output.file, attempt: copy.attempt)
+        if copy.isJournaled {
+          restored.durable.append(
+            RestoredRun.Copy(
+              file: output.file, attempt: copy.attempt, isPublished: false, isJournaled: true))
+          continue
+        }
         // A crash between a rename and its record leaves the output at its path already.
         let isRenamed = renamed[value] != nil && sharedFiles[output.file] == renamed[value]
         guard isRenamed || (durableValues[value] != nil && !copy.isPublished) else { continue }
@@ -86,6 +92,7 @@ extension Simulation {
     namedInputs = [:]
     derivationInputs = [:]
     hashingFirst = []
+    grantsOfInstances = [:]
     workerEffects = []
     managerEffects = []
     managerTimerAt = nil

@@ -68,6 +68,12 @@ extension Simulation {
         checkers?.violate("\(value) is unlinked on node \(node), which does not have it")
       }
     case .commit(let value): commit(value, from: worker, at: now)
+    case .startInstance(let allocation, let library):
+      startInstance(allocation, of: library, worker, rank, at: now)
+    case .stopInstance(let allocation, let isKilled):
+      stopInstance(allocation, isKilled: isKilled, worker, rank, at: now)
+    case .call(let attempt): call(attempt, of: worker, rank, at: now)
+    case .cancelCall(let attempt): cancelCall(attempt, of: worker, rank, at: now)
     case .leave: break
     }
   }
@@ -88,7 +94,7 @@ extension Simulation {
     case .taskFinished, .replicaReady, .transferEnded, .hashed: true
     // A failed commit is ordered again under the same name, and its second report is no other's.
     case .committed(_, _, let error): error == 0
-    case .taskReturned, .replicaDamaged: false
+    case .taskReturned, .replicaDamaged, .resultReady, .instanceReady, .instanceEnded: false
     }
   }
 
@@ -126,7 +132,7 @@ extension Simulation {
   }
 
   /// What an attempt finds when it starts; the adapter named its inputs' values in the order.
-  private mutating func readInputs(of attempt: AttemptID, on node: Int) -> [Origin] {
+  mutating func readInputs(of attempt: AttemptID, on node: Int) -> [Origin] {
     checkers?.launched(attempt, on: node)
     guard !options.isIdeal else { return [] }
     let inCache = workflow.tasks[attempt.task].usesSandbox
@@ -136,7 +142,9 @@ extension Simulation {
       let isSource = workflow.files[input.file].producer == .none
       let found: Origin?
       if inCache {
-        found = place < named.count ? nodes[node].cache[named[place]] : nil
+        let value = place < named.count ? named[place] : nil
+        let inline = input.use == .reference ? value.flatMap { inlineResults[$0] } : nil
+        found = inline ?? value.flatMap { nodes[node].cache[$0] }
       } else {
         found = isSource ? .source(input.file) : sharedFiles[input.file]
       }
@@ -157,6 +165,10 @@ extension Simulation {
     guard !rank.isDead, let process = rank.processes[attempt.task], process.attempt == attempt,
       process.token == token
     else { return }
+    if rank.instanceOfCall[attempt.task] != nil {
+      callEnded(worker, attempt, process, rank, at: now)
+      return
+    }
     checkers?.processEnded(attempt, on: rank.node)
     let usage = Completion(.succeeded, start: process.start, end: now)
     // From here on a signal finds nothing; the fate is still needed to settle.
@@ -202,7 +214,13 @@ extension Simulation {
       let isDeterministic = workflow.tasks[attempt.task].isDeterministic
       let drift = faults?.drift(isDeterministic: isDeterministic) ?? 0
       checkers?.provenance.made(origin, from: process.reads, drift: drift)
-      for output in outputs.prefix(end) { make(output.file, origin, rank, at: now) }
+      for output in outputs.prefix(end) {
+        if output.use == .reference && isInline(output.file) {
+          makeResult(output.file, origin, rank, at: now)
+        } else {
+          make(output.file, origin, rank, at: now)
+        }
+      }
       if ending == .succeeded { tellHashes(of: origin, worker, rank, at: now) }
     }
     if ending == .succeeded { checkers?.succeeded(attempt) }
@@ -245,7 +263,8 @@ extension Simulation {
   private mutating func tellHash(
     of value: FileValue, byteCount: Int64, _ rank: SimulatedRank, at now: Instant
   ) {
-    guard let origin = nodes[rank.node].cache[value], let checkers else { return }
+    guard let origin = nodes[rank.node].cache[value] ?? inlineResults[value], let checkers
+    else { return }
     let hash = checkers.provenance.hash(of: origin, value.file)
     rank.worker.handle(
       .hashed(value, byteCount: byteCount, hash), at: now, effects: &workerEffects)

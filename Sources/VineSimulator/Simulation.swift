@@ -29,6 +29,10 @@ package struct Simulation: ~Copyable {
   var derivedReads: [Origin: [Origin]] = [:]
   /// Attempts that were ordered to tell hashes before their end.
   var hashingFirst: Set<AttemptID> = []
+  /// What an instance was granted, and its slots, until its executor hears of it.
+  var grantsOfInstances: [InstanceKey: (Grant, Int)] = [:]
+  /// Results that travel with messages and lie in the journal.
+  var inlineResults: [FileValue: Origin] = [:]
   /// How often the manager was started.
   var session = 1
   /// Workers and nodes that were lost or silent so far.
@@ -76,6 +80,7 @@ package struct Simulation: ~Copyable {
     checkers = options.checks ? Checkers(workflow, ignoresData: options.isIdeal) : nil
     checkers?.hasLiars = (faults?.liarRate ?? 0) > 0
     checkers?.hasFileErrors = faults?.hasFileErrors ?? false
+    checkers?.hasSetupFailures = (faults?.setupFailureRate ?? 0) > 0
     manager = Manager(workflow, options: managerOptions)
     fold = LogFold(taskCount: workflow.tasks.count)
     self.workflow = workflow
@@ -160,6 +165,10 @@ package struct Simulation: ~Copyable {
         worker, value, transfer, source, byteCount: byteCount, error: error, origin, at: now)
     case .commitEnded(let worker, let value, let byteCount, let error, let origin):
       commitEnded(worker, value, byteCount: byteCount, error: error, origin, at: now)
+    case .instanceReady(let worker, let allocation, let token, let setup):
+      instanceReady(worker, allocation, token: token, setupNanoseconds: setup, at: now)
+    case .instanceExited(let worker, let allocation, let token):
+      instanceExited(worker, allocation, token: token, at: now)
     case .died(let worker): die(worker, at: now)
     case .declaredLost(let worker): declareLost(worker, at: now)
     case .silenceEnds(let index): endSilence(of: index, at: now)
@@ -251,6 +260,7 @@ package struct Simulation: ~Copyable {
         checkers?.granted(attempt, manager.grant(of: allocation))
         if !options.isIdeal { nameInputs(of: attempt, hashesFirst: hashesFirst, allocation) }
       }
+      noteCallOrder(message, to: worker)
       if case .killTask(let attempt) = message { checkers?.killed(attempt) }
       if case .fetch(let value, let transfer, .derivation, _) = message {
         let node = manager.node(of: worker)
@@ -262,6 +272,9 @@ package struct Simulation: ~Copyable {
       let time = network.arrival(at: worker, from: now, extra: faults?.delay() ?? 0)
       heap.insert(.toWorker(worker, message), at: time)
     case .append(let record):
+      if case .result(let value, _) = record {
+        inlineResults[manager.acceptedValue(of: value.file)] = inlineResults[value]
+      }
       write(record)
       if case .done(let attempt, _, _, let completion) = record {
         let cores = Double(workflow.request(of: attempt.task).cores)
@@ -304,7 +317,7 @@ package struct Simulation: ~Copyable {
       inputs = workflow.inputs(of: task).map { manager.acceptedValue(of: $0.file) }
     case .failed(let attempt, _), .invalidated(let attempt, _): task = attempt.task
     case .hashed(let value, _, _), .committed(let value, _), .publishIntent(let value),
-      .published(let value):
+      .published(let value), .result(let value, _):
       task = workflow.files[value.file].producer
     }
     let accepted = workflow.outputs(of: task).first.map {
@@ -315,7 +328,7 @@ package struct Simulation: ~Copyable {
   }
 
   /// The order to start names the values to read: the adapter looks them up while it encodes it.
-  private mutating func nameInputs(
+  mutating func nameInputs(
     of attempt: AttemptID, hashesFirst: Bool, _ allocation: AllocationID
   ) {
     let node = manager.node(of: allocation)

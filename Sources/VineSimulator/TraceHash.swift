@@ -29,6 +29,11 @@ struct TraceHash {
     case .unlink(let value): mix(5, value.file.index, Int(value.attempt), at: now)
     case .commit(let value): mix(6, value.file.index, Int(value.attempt), at: now)
     case .leave: mix(7, 0, 0, at: now)
+    case .startInstance(let allocation, let library, _, _):
+      mix(8, allocation.index, library.index, at: now)
+    case .stopInstance(let allocation): mix(9, allocation.index, 0, at: now)
+    case .startCall(let attempt, let allocation, _, _):
+      mix(10, attempt.task.index, Int(attempt.number) << 20 | allocation.index, at: now)
     }
     mix(UInt64(worker.rawValue))
   }
@@ -47,6 +52,10 @@ struct TraceHash {
     case .committed(let value, _, let error): mix(20, value.file.index, Int(error), at: now)
     case .replicaDamaged(let value): mix(21, value.file.index, 0, at: now)
     case .hashed(let value, _, _): mix(22, value.file.index, Int(value.attempt), at: now)
+    case .resultReady(let value, _): mix(23, value.file.index, Int(value.attempt), at: now)
+    case .instanceReady(let allocation, _): mix(24, allocation.index, 0, at: now)
+    case .instanceEnded(let allocation, let end):
+      mix(25, allocation.index, Int(end.rawValue), at: now)
     }
     mix(UInt64(worker.rawValue))
   }

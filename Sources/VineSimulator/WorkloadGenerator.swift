@@ -11,6 +11,9 @@ package struct WorkloadGenerator {
   private var readablePaths: [FileID] = []
   private var requests: [Request] = []
   private var fileCount = 0
+  private var libraries: [LibraryID] = []
+  /// Files that stand for results.
+  private var results: [FileID] = []
 
   // What this seed turns on.
   private let usesRetries: Bool
@@ -19,6 +22,7 @@ package struct WorkloadGenerator {
   private let usesOutsideTasks: Bool
   private let usesControlEdges: Bool
   private let derivedRate: Int
+  private let usesLibraries: Bool
   private let lifetimes: [CacheLifetime]
   private let durations: [Int]
   private let byteCounts: [Int]
@@ -46,6 +50,7 @@ package struct WorkloadGenerator {
     recency = random.pick([3, 10, 1_000])
     tempRate = random.pick([300, 600, 900])
     deterministicRate = random.pick([0, 300, 700, 1_000])
+    usesLibraries = random.chance(perMille: 400)
   }
 
   /// A workflow of up to `taskCountMax` tasks, some of which may fit no node of `cluster`.
@@ -53,6 +58,7 @@ package struct WorkloadGenerator {
     drawPolicy()
     drawRequests(for: cluster)
     for _ in 0..<random.below(6) { appendSource() }
+    if usesLibraries { for _ in 0..<random.within(1...3) { appendLibrary() } }
     for index in 0..<random.within(1...max(taskCountMax, 1)) {
       if random.chance(perMille: derivedRate) { appendDerived() }
       appendTask(index)
@@ -135,6 +141,7 @@ package struct WorkloadGenerator {
     }
     if usesPriorities { draft.priority = Int32(random.within(-2...2)) }
     if random.chance(perMille: 200) { draft.category = "category-\(random.below(3))" }
+    if !libraries.isEmpty && random.chance(perMille: 600) { makeCall(&draft) }
     let choices = draft.usesSandbox ? readable : readablePaths
     if !choices.isEmpty {
       for _ in 0..<random.below(inputCountMax + 1) {
@@ -152,6 +159,7 @@ package struct WorkloadGenerator {
     } catch {
       return invariant(false, "task names are numbered, and so are their outputs")
     }
+    if workflow.resultFile(of: task) != .none { results.append(workflow.resultFile(of: task)) }
     readable += outputs
     readablePaths += outputs.filter { workflow.files[$0].kind == .path }
     if usesControlEdges && index > 0 {
@@ -159,6 +167,50 @@ package struct WorkloadGenerator {
         let back = random.within(1...min(index, recency))
         workflow.appendControlEdge(from: TaskID(index: index - back), to: task)
       }
+    }
+  }
+
+  private mutating func appendLibrary() {
+    var spec = LibrarySpec()
+    spec.mode = random.pick([.fork, .direct])
+    spec.slots = UInt16(random.pick([1, 1, 2, 4]))
+    spec.request = random.pick(requests)
+    spec.functions = ["f\(libraries.count)"]
+    let source = appendFile(.path)
+    spec.files.append(LibraryFile(source, name: "source", use: .source))
+    if random.chance(perMille: 300) {
+      // Made by a task, if one gets to it.
+      let input = appendFile(.temp)
+      do {
+        var draft = TaskDraft(id: "maker-\(libraries.count)")
+        draft.request = random.pick(requests)
+        draft.isDeterministic = random.chance(perMille: deterministicRate)
+        draft.outputs = [BindingDraft(input)]
+        try workflow.appendTask(draft)
+      } catch { return invariant(false, "makers are numbered") }
+      spec.files.append(LibraryFile(input, name: "input", use: .input))
+    }
+    libraries.append(workflow.appendLibrary(spec, named: "library-\(libraries.count)"))
+  }
+
+  /// Makes a call, or a task that gathers results, of a task.
+  private mutating func makeCall(_ draft: inout TaskDraft) {
+    draft.usesSandbox = true
+    if !results.isEmpty {
+      for _ in 0..<random.below(4) {
+        draft.inputs.append(BindingDraft(random.pick(results), use: .reference))
+      }
+    }
+    let size = random.pick([10, 10, 10, 100_000])
+    let file = workflow.appendResultFile(named: draft.id)
+    workflow.setByteCountHint(Int64(size), of: file)
+    draft.resultFile = file
+    if !draft.inputs.isEmpty && random.chance(perMille: 200) {
+      draft.commandKind = .gather
+      draft.request = Request(cores: 0)
+    } else {
+      draft.commandKind = .call
+      draft.library = random.pick(libraries)
     }
   }
 

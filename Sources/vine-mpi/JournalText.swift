@@ -64,6 +64,7 @@ extension JournalEntry {
     case .published: "PUBLISHED"
     case .sessionClose: "SESSION_CLOSE"
     case .snapshot: "SNAPSHOT"
+    case .result: "RESULT"
     }
   }
 
@@ -112,6 +113,8 @@ extension JournalEntry {
         ("done", number(close.doneCount)), ("failed", number(close.failedCount)),
       ]
     case .snapshot(let sessionCount): [("sessions", number(sessionCount))]
+    case .result(let place, let bytes):
+      place.fields + [("value", .text(String(decoding: bytes, as: UTF8.self)))]
     }
   }
 }
@@ -184,6 +187,9 @@ extension Ending {
     case .fitsNoNode: "fits-no-node"
     case .killed: "killed"
     case .lost: "lost"
+    case .raised: "raised"
+    case .instanceLost: "instance-lost"
+    case .setupFailed: "setup-failed"
     }
   }
 }

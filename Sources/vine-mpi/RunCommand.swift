@@ -81,6 +81,9 @@ struct RunCommand: ParsableCommand {
   var inRank = false
   @Option(help: "Write a row per task: id, node, start, end, cores (tab-separated, seconds).")
   var trace: String?
+  @Option(
+    help: "Write a row per call: id, library, cold or warm, and where its time went (seconds).")
+  var calls: String?
   @Option(help: "Write a row per file: id, bytes, SHA-256 (tab-separated).")
   var digests: String?
   @Flag(help: "Show progress as one line that is rewritten.")
@@ -122,6 +125,7 @@ struct RunCommand: ParsableCommand {
     options.leaseSeconds = leaseTimeout
     options.scratch = scratch.map(absolutePath) ?? ""
     options.tracePath = trace
+    options.callsPath = calls
     options.nodeTimeoutNanoseconds = Int64(nodeTimeout * 1e9)
     options.hasFunctionThread = inRank
     options.digestsPath = digests

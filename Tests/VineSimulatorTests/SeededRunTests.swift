@@ -2,8 +2,8 @@ import Testing
 import VineSimulator
 
 private let fixedRun =
-  "seed 42 hash 99821b7c3910afd0 tasks 13 nodes 5"
-  + " done 4 failed 0 cancelled 0 left 9 attempts 4 transfers 2"
+  "seed 42 hash 8c1b1da750ce506e tasks 39 nodes 5"
+  + " done 6 failed 1 cancelled 32 left 0 attempts 6 transfers 1"
 
 @Suite struct SeededRunTests {
   @Test(arguments: 0..<8)

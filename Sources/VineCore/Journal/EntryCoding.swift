@@ -15,6 +15,7 @@ extension JournalEntry {
     case .published: .published
     case .sessionClose: .sessionClose
     case .snapshot: .snapshot
+    case .result: .result
     }
   }
 }
@@ -58,6 +59,9 @@ extension WireWriter {
       put(close.doneCount)
       put(close.failedCount)
     case .snapshot(let sessionCount): put(sessionCount)
+    case .result(let place, let bytes):
+      put(place)
+      put(bytes: bytes)
     }
   }
 
@@ -172,6 +176,7 @@ extension WireReader {
         SessionClose(
           reason: reason, status: try take(), doneCount: try take(), failedCount: try take()))
     case .snapshot: entry = .snapshot(sessionCount: try take())
+    case .result: entry = .result(try takePlace(), Array(try takeBytes()))
     case .synced, .groupBegin, .groupEnd, .snapshotBegin, .snapshotEnd: throw WireError()
     }
     guard remainingByteCount == 0 else { throw WireError() }
@@ -260,6 +265,9 @@ extension Ending {
     case .fitsNoNode: 11
     case .killed: 12
     case .lost: 13
+    case .raised: 20
+    case .instanceLost: 21
+    case .setupFailed: 22
     }
   }
 
@@ -273,7 +281,7 @@ extension Ending {
       number
     case .missingOutput(let place), .wrongOutputKind(let place), .changedInput(let place):
       Int32(bitPattern: place)
-    case .succeeded, .timedOut, .fitsNoNode, .killed, .lost: 0
+    case .succeeded, .timedOut, .fitsNoNode, .killed, .lost, .raised, .instanceLost, .setupFailed: 0
     }
   }
 
@@ -294,6 +302,9 @@ extension Ending {
     case 11: self = .fitsNoNode
     case 12: self = .killed
     case 13: self = .lost
+    case 20: self = .raised
+    case 21: self = .instanceLost
+    case 22: self = .setupFailed
     default: return nil
     }
   }

@@ -43,6 +43,8 @@ package enum JournalEntry: Equatable, Sendable {
   /// The entries that follow rebuild all that came before, in which that many sessions began before
   /// the one named next.
   case snapshot(sessionCount: UInt32)
+  /// The result of a call, a JSON text.
+  case result(OutputPlace, [UInt8])
 }
 
 /// An output of an accepted attempt, by its place among the task's outputs.

@@ -111,6 +111,14 @@ package struct PriorRun: Sendable {
       }
       openIntents[place] = PriorIntent(path: path, hash: hash)
     case .published(let place): publish(place)
+    case .result(let place, let bytes):
+      guard let row = outputRow(place), bytes.count <= Limits.textByteCountMax else {
+        malformedCount += 1
+        return
+      }
+      outputs[row].byteCount = Int64(bytes.count)
+      outputs[row].place = .journal
+      outputs[row].path = text.append(bytes: bytes)
     case .snapshot(let sessionCount):
       self = PriorRun()
       self.sessionCount = sessionCount

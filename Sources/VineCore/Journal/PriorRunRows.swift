@@ -54,6 +54,8 @@ package struct PriorOutput: Sendable {
     case temporary
     /// Under `path`.
     case published
+    /// In the journal: `path` is the content.
+    case journal
   }
   package var byteCount: Int64
   package var hash = ContentHash.unknown

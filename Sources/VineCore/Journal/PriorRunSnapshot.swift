@@ -57,6 +57,7 @@ extension PriorRun {
       if output.hash.isKnown {
         body(.hashed(place, byteCount: output.byteCount, hash: output.hash))
       }
+    case .journal: body(.result(place, Array(text.slice(output.path))))
     case .objects:
       body(
         .commit(

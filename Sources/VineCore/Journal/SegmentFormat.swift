@@ -70,7 +70,10 @@ package struct RunIdentity: Hashable, Sendable, CustomStringConvertible {
 
 /// The beginning of a segment.
 package struct SegmentHeader: Equatable, Sendable {
-  package static let format: UInt32 = 2
+  /// 3 has results of calls.
+  package static let format: UInt32 = 3
+  /// The oldest that is still read.
+  private static let oldestFormat: UInt32 = 2
   package static let byteCount = 52
   private static let magic = Array("VINEJRNL".utf8)
 
@@ -127,7 +130,8 @@ package struct SegmentHeader: Equatable, Sendable {
         previousChecksum: try reader.take())
       let checksum = crc32c(UnsafeRawBufferPointer(rebasing: bytes[..<(byteCount - 4)]))
       guard try reader.take() == checksum else { return .damaged }
-      return format == Self.format ? .header(header) : .otherFormat(format)
+      let isKnown = (oldestFormat...Self.format).contains(format)
+      return isKnown ? .header(header) : .otherFormat(format)
     } catch {
       return .damaged
     }
@@ -138,6 +142,7 @@ package struct SegmentHeader: Equatable, Sendable {
 package enum FrameType: UInt8, Sendable {
   case sessionOpen = 1, taskDefinition, sourceDefinition, done, hashed, commit, failed, invalidate
   case publishIntent, published, sessionClose, snapshot
+  case result = 24
   /// Begins each flush and names the last record known durable when it was written.
   case synced = 64
   /// That many records follow, of which all count or none.

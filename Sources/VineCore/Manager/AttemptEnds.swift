@@ -11,7 +11,7 @@ extension Manager {
     let task = attempt.task
     let mayRetry: Bool
     switch ending {
-    case .killed, .fitsNoNode, .inputUnavailable:
+    case .killed, .fitsNoNode, .inputUnavailable, .setupFailed:
       mayRetry = false
     case _ where ending.isOwnFault:
       mayRetry = tasks[task.index].failureCount < workflow.tasks[task].retries
@@ -124,6 +124,7 @@ extension Manager {
   mutating func makeReady(_ task: TaskID, at now: Instant) {
     tasks[task.index].become(.ready)
     hasNewReady = true
+    if !instances.readySince.isEmpty { instances.readySince[task.index] = now }
     let row = workflow.tasks[task]
     let order: Int64 =
       switch workflow.policy.order {

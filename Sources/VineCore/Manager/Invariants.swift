@@ -21,7 +21,7 @@ extension Manager {
   }
 
   private func checkLane(_ row: AllocationRow) {
-    invariant(row.head != .max, "an allocation without an attempt")
+    invariant(row.head != .max || row.phase != .none, "an allocation without an attempt")
     var count: UInt32 = 0
     var slot = row.head
     while slot != .max {

@@ -54,6 +54,7 @@ package struct Manager: ~Copyable {
   var isFinished = false
   var unwrittenOutputCount = 0
   var values: ValueTable
+  var instances: InstanceBook
   /// Values of earlier sessions that count if their inputs come out as they were.
   var conditionalValues: [TaskID: ConditionalValue] = [:]
   /// Commits that are under way.
@@ -110,6 +111,7 @@ package struct Manager: ~Copyable {
     hungryLanes = Array(repeating: [], count: workflow.requests.count)
     replicas = ReplicaTable(fileCount: workflow.files.count)
     values = ValueTable(workflow)
+    instances = InstanceBook(workflow)
     progressCounts = Progress()
     progressCounts.taskCount = taskCount
     self.workflow = workflow
@@ -226,6 +228,12 @@ package struct Manager: ~Copyable {
         value, byteCount: byteCount, error: error, from: worker, at: now, effects: &effects)
     case .hashed(let value, let byteCount, let hash):
       onHashed(value, byteCount: byteCount, hash, effects: &effects)
+    case .resultReady(let value, let byteCount):
+      if isExpected(value, from: worker) { values.arrivedResults[value] = byteCount }
+    case .instanceReady(let allocation, let setup):
+      onInstanceReady(allocation, from: worker, setupNanoseconds: setup, at: now)
+    case .instanceEnded(let allocation, let end):
+      onInstanceEnded(allocation, end, from: worker, effects: &effects)
     }
   }
 
@@ -353,6 +361,7 @@ package struct Manager: ~Copyable {
       append(record, effects: &effects)
       adoptHashes(of: attempt, effects: &effects)
     }
+    adoptResult(of: attempt, effects: &effects)
     commitOutputs(of: task, effects: &effects)
     unpinInputs(of: task, on: node, effects: &effects)
     releaseConsumption(of: task, effects: &effects)

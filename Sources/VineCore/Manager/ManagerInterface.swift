@@ -66,6 +66,8 @@ package enum JournalRecord: Equatable, Sendable {
   case invalidated(AttemptID, cause: TaskID)
   case publishIntent(FileValue)
   case published(FileValue)
+  /// The accepted result of a call, which the journal holds itself.
+  case result(FileValue, byteCount: Int64)
 }
 
 /// How the run ended.

@@ -45,18 +45,22 @@ extension Manager {
     var slots: [(UInt32, Bool)] = []
     for row in allocations.rows where !row.isFree && row.worker == worker {
       var slot = row.head
+      var place = 0
       while slot != .max {
         let state = tasks[attempts[slot].attempt.task.index].state
-        slots.append((slot, slot == row.head && state == .sent))
+        slots.append((slot, place < Int(row.slots) && state == .sent))
         slot = attempts[slot].next
+        place += 1
       }
     }
-    return slots.map { slot, wasRunning in
+    loseInstances(of: worker)
+    let lost = slots.map { slot, wasRunning in
       let attempt = attempts[slot].attempt
       withdraw(slot, at: now, effects: &effects)
       forgetOutputs(of: attempt, effects: &effects)
       return (attempt, wasRunning)
     }
+    return lost
   }
 
   /// An attempt ends without a report: it holds nothing any more.
@@ -80,6 +84,7 @@ extension Manager {
       let value = FileValue(output.file, attempt: attempt.number)
       values.earlyHashes[value] = nil
       values.arrivals[value] = nil
+      values.arrivedResults[value] = nil
       for replica in replicas.replicas(of: output.file)
       where replicas[replica].attempt == attempt.number && replicas[replica].state == .ready {
         let node = replicas[replica].node

@@ -167,6 +167,7 @@ extension Manager {
       }
       waitingToPublish.removeAll { $0 == file }
       values.durable[file.index] = DurableRow()
+    case .journaled: values.durable[file.index] = DurableRow()
     case .committing:
       // Its end will be seen to be that of a stale value.
       values.durable[file.index] = DurableRow()

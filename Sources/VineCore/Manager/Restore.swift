@@ -35,10 +35,13 @@ package struct RestoredRun: Sendable {
     /// Names the copy.
     package var attempt: UInt32
     package var isPublished: Bool
-    package init(file: FileID, attempt: UInt32, isPublished: Bool) {
+    /// The journal holds it.
+    package var isJournaled: Bool
+    package init(file: FileID, attempt: UInt32, isPublished: Bool, isJournaled: Bool = false) {
       self.file = file
       self.attempt = attempt
       self.isPublished = isPublished
+      self.isJournaled = isJournaled
     }
   }
 
@@ -105,7 +108,8 @@ extension Manager {
   /// A durable copy of an earlier session is that of the value that counts.
   private mutating func enterCopy(_ copy: RestoredRun.Copy, at now: Instant) {
     values.durable[copy.file.index] = DurableRow(
-      standing: copy.isPublished ? .published : .committed, attempt: copy.attempt)
+      standing: copy.isPublished ? .published : copy.isJournaled ? .journaled : .committed,
+      attempt: copy.attempt)
     if copy.isPublished {
       values.isFromEarlierSession[copy.file.index] = true
     } else if workflow.files[copy.file].isPublished {

@@ -8,6 +8,7 @@ extension Manager {
   package mutating func schedule(at now: Instant, effects: inout [ManagerEffect]) {
     turnTime = now
     planTransfers(at: now, effects: &effects)
+    unblockForIdleInstances()
     repeat {
       hasNewReady = false
       if mayStart { placeReadyTasks(at: now, effects: &effects) }
@@ -28,6 +29,7 @@ extension Manager {
   private mutating func placeReadyTasks(at now: Instant, effects: inout [ManagerEffect]) {
     while mayStart, let request = firstPlaceableRequest() {
       guard let key = topKey(of: request) else { continue }
+      let library = workflow.requests[request].library
       if conditionalValues[key.task] != nil,
         takeConditionalValue(of: key.task, at: now, effects: &effects)
       {
@@ -37,12 +39,17 @@ extension Manager {
         // It stays ready for the next session.
         ready[request].removeMin()
         heldBackCount += 1
+      } else if library != .none,
+        placeCall(key.task, of: library, request, at: now, effects: &effects)
+      {
+        continue
       } else if let node = chooseNode(for: key.task) {
         ready[request].removeMin()
         start(key.task, on: node, at: now, effects: &effects)
       } else if isRegistrationClosed && !nodes.couldFitSomewhere(workflow.requests[request]) {
-        failAll(of: request, effects: &effects)
+        failAll(of: request, .fitsNoNode, effects: &effects)
       } else {
+        reclaimRoom(for: workflow.requests[request], effects: &effects)
         isBlocked[request] = true
       }
     }
@@ -80,11 +87,13 @@ extension Manager {
   }
 
   /// No node has that many cores or that much memory: its tasks fail by name at once.
-  private mutating func failAll(of request: Int, effects: inout [ManagerEffect]) {
+  mutating func failAll(
+    of request: Int, _ ending: Ending, effects: inout [ManagerEffect]
+  ) {
     while let key = topKey(of: request) {
       ready[request].removeMin()
       let attempt = AttemptID(key.task, UInt32(tasks[key.task.index].attemptCount))
-      fail(attempt, .fitsNoNode, effects: &effects)
+      fail(attempt, ending, effects: &effects)
     }
   }
 
@@ -148,12 +157,13 @@ extension Manager {
           node: node, worker: nodes.takeExecutor(of: node),
           grant: nodes.grant(workflow.requests[Int(request)], on: node), request: request,
           headSince: now)))
+    if workflow.requests[Int(request)].library != .none { openInstance(allocation) }
     let slot = beginAttempt(of: task, in: allocation, at: now)
     if options.usesLanes { offerLane(allocation) }
     stageInputs(of: slot, at: now, effects: &effects)
   }
 
-  private mutating func beginAttempt(
+  mutating func beginAttempt(
     of task: TaskID, in allocation: AllocationID, at now: Instant
   ) -> UInt32 {
     tasks[task.index].attemptCount += 1
@@ -163,15 +173,19 @@ extension Manager {
         attempt: AttemptID(task, UInt32(tasks[task.index].attemptCount)),
         node: allocations[allocation.rawValue].node, allocation: allocation))
     tasks[task.index].slot = slot
+    attempts[slot].placedAt = now
     let tail = allocations[allocation.rawValue].tail
     if tail == .max {
       allocations[allocation.rawValue].head = slot
+      allocations[allocation.rawValue].headSince = now
     } else {
       attempts[tail].next = slot
     }
     allocations[allocation.rawValue].tail = slot
     allocations[allocation.rawValue].attemptCount += 1
-    if tail != .max { watchLane(allocation, at: now) }
+    if allocations[allocation.rawValue].attemptCount > allocations[allocation.rawValue].slots {
+      watchLane(allocation, at: now)
+    }
     return slot
   }
 
@@ -179,13 +193,20 @@ extension Manager {
   mutating func send(_ slot: UInt32, effects: inout [ManagerEffect]) {
     let row = attempts[slot]
     tasks[row.attempt.task.index].become(.sent)
+    let timeout = workflow.tasks[row.attempt.task].timeoutMilliseconds
+    let hashesFirst =
+      values.accepted[row.attempt.task.index] != 0 || feedsConditionalValue(row.attempt.task)
+    let isCall = allocations[row.allocation.rawValue].phase != .none
+    if isCall { startInstanceIfNeeded(row.allocation, effects: &effects) }
     effects.append(
       .send(
-        .startTask(
-          row.attempt, allocation: row.allocation,
-          timeoutMilliseconds: workflow.tasks[row.attempt.task].timeoutMilliseconds,
-          hashesFirst: values.accepted[row.attempt.task.index] != 0
-            || feedsConditionalValue(row.attempt.task)),
+        isCall
+          ? .startCall(
+            row.attempt, allocation: row.allocation, timeoutMilliseconds: timeout,
+            hashesFirst: hashesFirst)
+          : .startTask(
+            row.attempt, allocation: row.allocation, timeoutMilliseconds: timeout,
+            hashesFirst: hashesFirst),
         to: allocations[row.allocation.rawValue].worker))
   }
 
@@ -196,7 +217,9 @@ extension Manager {
     unlink(slot, from: allocation, at: now)
     tasks[row.attempt.task.index].slot = .max
     attempts.remove(slot)
-    if allocations[allocation].head == .max {
+    if allocations[allocation].phase != .none {
+      onSlotFreed(of: row.allocation, at: now)
+    } else if allocations[allocation].head == .max {
       free(row.allocation)
     } else if options.usesLanes {
       offerLane(row.allocation)
@@ -218,7 +241,7 @@ extension Manager {
     allocations[allocation].attemptCount -= 1
   }
 
-  private mutating func free(_ allocation: AllocationID) {
+  mutating func free(_ allocation: AllocationID) {
     let row = allocations[allocation.rawValue]
     nodes.release(row.grant, on: row.node)
     allocations[allocation.rawValue].isFree = true
@@ -233,7 +256,7 @@ extension Manager {
 
   // MARK: Lanes
 
-  private mutating func offerLane(_ allocation: AllocationID) {
+  mutating func offerLane(_ allocation: AllocationID) {
     guard !allocations[allocation.rawValue].isHungry else { return }
     allocations[allocation.rawValue].isHungry = true
     hungryLanes[Int(allocations[allocation.rawValue].request)].append(allocation)
@@ -245,7 +268,9 @@ extension Manager {
     // From 50 ms on, a round trip is below one part in a hundred.
     if mean > 50_000_000 { return 0 }
     let depth = (Limits.laneAheadNanoseconds + mean - 1) / max(mean, 1)
-    return Int(min(max(depth, 1), Int64(Limits.laneDepthMax)))
+    let limit =
+      workflow.library(of: task) == .none ? Limits.laneDepthMax : Limits.instanceDepthMax
+    return Int(min(max(depth, 1), Int64(limit)))
   }
 
   /// Gives lanes of short tasks their next attempts, one each in turn.
@@ -259,7 +284,8 @@ extension Manager {
         // The number may stand for a later allocation by now.
         guard row.isHungry, !row.isFree, Int(row.request) == request else { continue }
         let depth = laneDepth(for: key.task)
-        if row.attemptCount > depth || isOverdue(row, at: now) {
+        let isFull = Int(row.attemptCount) >= Int(row.slots) + depth
+        if isFull || isOverdue(row, at: now) || !takesCalls(row) {
           allocations[allocation.rawValue].isHungry = false
         } else if hasAllInputs(key.task, on: row.node) {
           ready[request].removeMin()
@@ -316,10 +342,10 @@ extension Manager {
     _ allocation: AllocationID, at now: Instant, effects: inout [ManagerEffect]
   ) {
     let row = allocations[allocation.rawValue]
-    guard !row.isFree, row.attemptCount > 1 else { return }
+    guard !row.isFree, row.attemptCount > row.slots else { return }
     if !isOverdue(row, at: now) {
       watchLane(allocation, at: now)
-    } else if nodes.roomiest(for: workflow.requests[Int(row.request)]) != nil {
+    } else if hasRoomElsewhere(for: row) {
       takeBack(behind: row, effects: &effects)
     } else {
       stuckLanes.append(allocation)
@@ -327,7 +353,8 @@ extension Manager {
   }
 
   private mutating func takeBack(behind row: AllocationRow, effects: inout [ManagerEffect]) {
-    var slot = attempts[row.head].next
+    var slot = row.head
+    for _ in 0..<row.slots where slot != .max { slot = attempts[slot].next }
     while slot != .max {
       if !attempts[slot].isTakenBack {
         attempts[slot].isTakenBack = true

@@ -98,6 +98,8 @@ struct AttemptRow {
   var isVoid = false
   /// The attempt that runs after it in its allocation; `.max` ends the lane.
   var next: UInt32 = .max
+  /// When it was given its place.
+  var placedAt = Instant.zero
 }
 
 /// Resources granted to a lane: attempts that run one after another on the same cores of the same
@@ -121,6 +123,16 @@ struct AllocationRow {
   /// Stands in the list of lanes that could take more.
   var isHungry = false
   var isFree = false
+  /// Of an instance of a library; `.none`: the lane ends with its last attempt.
+  var phase = InstancePhase.none
+  /// Attempts that run at once.
+  var slots: UInt32 = 1
+  /// Stands in the list of instances with a free slot.
+  var isOffered = false
+  /// Since when it has no calls.
+  var idleSince = Instant.zero
+  /// Tells the values of the library's files apart from later ones.
+  var stamp: UInt64 = 0
 }
 
 /// When a lane is to be looked at. An entry whose time is not the lane's own any more is stale.

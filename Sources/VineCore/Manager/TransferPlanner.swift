@@ -6,7 +6,8 @@ extension Manager {
   func hasAllInputs(_ task: TaskID, on node: NodeID) -> Bool {
     if !needsStaging(task) { return true }
     return workflow.stagedInputs(of: task).allSatisfy { input in
-      replicas.find(input.file, on: node).map { replicas[$0].isUsable } ?? false
+      isJournaled(input)
+        || replicas.find(input.file, on: node).map { replicas[$0].isUsable } ?? false
     }
   }
 
@@ -25,7 +26,10 @@ extension Manager {
     let row = attempts[slot]
     var missing: UInt32 = 0
     if needsStaging(row.attempt.task) {
-      for input in workflow.stagedInputs(of: row.attempt.task) {
+      for input in workflow.stagedInputs(of: row.attempt.task) where !isJournaled(input) {
+        if input.use == .reference {
+          values.pinnedReferences[row.attempt.task, default: []].append(input.file)
+        }
         let replica = wantReplica(of: input.file, on: row.node)
         replicas[replica].pinCount += 1
         if !replicas[replica].isUsable {
@@ -143,8 +147,13 @@ extension Manager {
     of task: TaskID, on node: NodeID, effects: inout [ManagerEffect]
   ) {
     guard needsStaging(task) else { return }
-    for input in workflow.stagedInputs(of: task) {
+    for input in workflow.stagedInputs(of: task) where input.use != .reference {
       guard let replica = replicas.find(input.file, on: node) else { continue }
+      unpin(replica, effects: &effects)
+    }
+    guard !values.pinnedReferences.isEmpty else { return }
+    for file in values.pinnedReferences.removeValue(forKey: task) ?? [] {
+      guard let replica = replicas.find(file, on: node) else { continue }
       unpin(replica, effects: &effects)
     }
   }

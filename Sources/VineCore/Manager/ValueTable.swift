@@ -3,7 +3,8 @@
 /// How safe the accepted value of a file is.
 ///
 ///     volatile -> committing -> committed -> publishing -> published
-///        ^            |             |
+///        ^  |         |             |
+///        |  +------> journaled      |
 ///        +------------+-------------+   (lost, failed, or made anew)
 package enum FileStanding: UInt8, Sendable {
   /// On nodes at most: their loss is its loss.
@@ -16,6 +17,8 @@ package enum FileStanding: UInt8, Sendable {
   case publishing
   /// At its path, for all to see.
   case published
+  /// A result that the journal holds: whatever is recorded after it is not durable before it.
+  case journaled
   /// Cannot be written, and nobody tries any more.
   case unwritten
   /// Committed, but it cannot be renamed to its path: others may still rely on the copy.
@@ -24,7 +27,7 @@ package enum FileStanding: UInt8, Sendable {
   /// Whether a session, or a node, may end without losing it.
   var isDurable: Bool {
     switch self {
-    case .committed, .publishing, .published, .stranded: true
+    case .committed, .publishing, .published, .journaled, .stranded: true
     case .volatile, .committing, .unwritten: false
     }
   }
@@ -72,6 +75,10 @@ struct ValueTable {
   var earlyHashes: [FileValue: EarlyHash] = [:]
   /// Outputs that a new attempt left on a node that still has the earlier value.
   var arrivals: [FileValue: Int64] = [:]
+  /// Results that came before the end of their attempt, with their sizes.
+  var arrivedResults: [FileValue: Int64] = [:]
+  /// Results of an attempt's references that it holds on its node, since they are files.
+  var pinnedReferences: [TaskID: [FileID]] = [:]
   /// Accepted values on nodes where an earlier one is still in use, by the replica row that they
   /// will take over.
   var heirs: [UInt32: Heir] = [:]

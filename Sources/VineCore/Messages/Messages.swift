@@ -28,11 +28,17 @@ package enum Ending: Hashable, Sendable {
   case killed
   /// The rank it ran on was lost.
   case lost
+  /// The function of a call raised an error.
+  case raised
+  /// The library's instance died under the call. Not the call's fault, as far as anybody knows.
+  case instanceLost
+  /// No instance of the library could be set up.
+  case setupFailed
 
   /// Whether the task's own retries are charged, rather than the losses of the run.
   package var isOwnFault: Bool {
     switch self {
-    case .sandboxFailed, .inputUnavailable, .outputNotWritten, .killed, .lost: false
+    case .sandboxFailed, .inputUnavailable, .outputNotWritten, .killed, .lost, .instanceLost: false
     default: true
     }
   }
@@ -61,6 +67,16 @@ package struct Completion: Hashable, Sendable {
   }
 }
 
+/// Why an instance is no more.
+package enum InstanceEnd: UInt8, Hashable, Sendable {
+  /// By order.
+  case stopped
+  /// By itself.
+  case died
+  /// It never was ready for a call.
+  case setupFailed
+}
+
 /// Where a transfer reads.
 package enum TransferSource: Hashable, Sendable {
   case sharedFileSystem
@@ -79,6 +95,15 @@ package enum ManagerMessage: Hashable, Sendable {
   /// Run it once the allocation's earlier attempts have ended. With `hashesFirst` the hashes of its
   /// outputs come before its end: an earlier value is to be compared.
   case startTask(
+    AttemptID, allocation: AllocationID, timeoutMilliseconds: UInt32, hashesFirst: Bool)
+  /// Make an instance of a library, with the allocation's cores. It runs so many calls at once; where
+  /// they are isolated, one can be killed without the others.
+  case startInstance(AllocationID, LibraryID, slots: UInt16, isolatesCalls: Bool)
+  /// End an instance that has no calls; the answer is `instanceEnded`.
+  case stopInstance(AllocationID)
+  /// Call it in the allocation's instance as soon as that has a free slot; it comes back as
+  /// `taskReturned` when there is no such instance any more.
+  case startCall(
     AttemptID, allocation: AllocationID, timeoutMilliseconds: UInt32, hashesFirst: Bool)
   /// Give it back if it has not begun; the answer is `taskReturned`, or in the end `taskFinished`.
   case takeBack(AttemptID)
@@ -107,4 +132,9 @@ package enum WorkerMessage: Hashable, Sendable {
   case committed(FileValue, byteCount: Int64, error: Int32)
   /// The content of an output.
   case hashed(FileValue, byteCount: Int64, ContentHash)
+  /// The result of a call comes with this message; before the end of that attempt.
+  case resultReady(FileValue, byteCount: Int64)
+  case instanceReady(AllocationID, setupNanoseconds: Int64)
+  /// Before the reports of the calls that it had.
+  case instanceEnded(AllocationID, InstanceEnd)
 }

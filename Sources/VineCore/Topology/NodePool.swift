@@ -43,6 +43,12 @@ package struct NodePool: Sendable {
       && memoryMB(for: request) <= freeMemoryMB
   }
 
+  /// Whether it would fit if so much more were free.
+  package func fits(_ request: Request, withCores cores: Int, memoryMB memory: UInt32) -> Bool {
+    Int(request.cores) <= freeCoreCount + cores && request.gpus == 0
+      && UInt64(memoryMB(for: request)) <= UInt64(freeMemoryMB) + UInt64(memory)
+  }
+
   /// Takes what `request` asks for; nil when it does not fit now.
   package mutating func grant(_ request: Request) -> Grant? {
     guard fits(request), let cpuset = free.choose(Int(request.cores)) else { return nil }

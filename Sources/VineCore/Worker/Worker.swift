@@ -24,6 +24,13 @@ package enum WorkerEvent: Equatable, Sendable {
   case settled(AttemptID, Ending)
   case transferred(TransferID, byteCount: Int64, error: Int32)
   case committed(FileValue, byteCount: Int64, error: Int32)
+  /// A result that fits into a message; comes before `settled`.
+  case resultReady(AttemptID, FileID, byteCount: Int64)
+  /// A call has returned; the usage says how.
+  case called(AttemptID, usage: Completion)
+  case instanceReady(AllocationID, setupNanoseconds: Int64)
+  /// Its process is gone, or could not be started.
+  case instanceExited(AllocationID)
 }
 
 /// What a worker has to do.
@@ -40,6 +47,14 @@ package enum WorkerEffect: Equatable, Sendable {
   case fetch(FileValue, transfer: TransferID, from: TransferSource, byteCount: Int64)
   case unlink(FileValue)
   case commit(FileValue)
+  /// Make an instance and its process.
+  case startInstance(AllocationID, LibraryID)
+  /// End it: at once if `isKilled`, else when its teardown is over.
+  case stopInstance(AllocationID, isKilled: Bool)
+  /// Hand a call to its instance.
+  case call(AttemptID)
+  /// Kill the process that runs the call, and no other; it is reported as called all the same.
+  case cancelCall(AttemptID)
   case leave
 }
 
@@ -47,9 +62,9 @@ package enum WorkerEffect: Equatable, Sendable {
 ///
 ///     queued -> running -> settling -> (gone)
 ///        \______________________________^ (taken back, killed)
-private enum AttemptPhase { case queued, running, settling }
+enum AttemptPhase { case queued, running, settling }
 
-private struct RunningAttempt {
+struct RunningAttempt {
   var attempt: AttemptID
   var allocation: AllocationID
   var timeoutMilliseconds: UInt32
@@ -64,20 +79,24 @@ private struct RunningAttempt {
   var outputs: [Output] = []
 }
 
-private struct Output {
+struct Output {
   var file: FileID
   var byteCount: Int64
+  /// It travels with the report.
+  var isInline = false
 }
 
 package struct Worker: ~Copyable {
-  private var attempts: [TaskID: RunningAttempt] = [:]
-  private var lanes: [AllocationID: Deque<TaskID>] = [:]
+  var attempts: [TaskID: RunningAttempt] = [:]
+  var lanes: [AllocationID: Deque<TaskID>] = [:]
+  var instances: [AllocationID: InstanceRow] = [:]
   /// Tasks with a deadline; few at any time.
-  private var timed: [TaskID] = []
+  var timed: [TaskID] = []
 
   package init() {}
 
   package var attemptCount: Int { attempts.count }
+  package var instanceCount: Int { instances.count }
   package private(set) var isLeaving = false
 
   /// The attempts that have a process, for the adapter that must kill them all.
@@ -109,6 +128,14 @@ package struct Worker: ~Copyable {
       effects.append(.send(.committed(value, byteCount: byteCount, error: error)))
     case .hashed(let value, let byteCount, let hash):
       effects.append(.send(.hashed(value, byteCount: byteCount, hash)))
+    case .resultReady(let attempt, let file, let byteCount):
+      guard attempts[attempt.task]?.attempt == attempt else { return }
+      attempts[attempt.task]?.outputs.append(
+        Output(file: file, byteCount: byteCount, isInline: true))
+    case .called(let attempt, let usage): onCalled(attempt, usage, at: now, effects: &effects)
+    case .instanceReady(let allocation, let setup):
+      onInstanceReady(allocation, setupNanoseconds: setup, at: now, effects: &effects)
+    case .instanceExited(let allocation): onInstanceExited(allocation, effects: &effects)
     }
   }
 
@@ -122,6 +149,16 @@ package struct Worker: ~Copyable {
         attempt: attempt, allocation: allocation, timeoutMilliseconds: timeout)
       lanes[allocation, default: []].append(attempt.task)
       if lanes[allocation]?.count == 1 { launch(attempt.task, at: now, effects: &effects) }
+    case .startCall(let attempt, let allocation, let timeout, _):
+      startCall(
+        RunningAttempt(attempt: attempt, allocation: allocation, timeoutMilliseconds: timeout),
+        at: now, effects: &effects)
+    case .startInstance(let allocation, let library, let slots, let isolatesCalls):
+      guard instances[allocation] == nil, !isLeaving else { return }
+      instances[allocation] = InstanceRow(slots: Int(slots), isolatesCalls: isolatesCalls)
+      effects.append(.startInstance(allocation, library))
+    case .stopInstance(let allocation):
+      stop(allocation, isKilled: false, effects: &effects)
     case .takeBack(let attempt):
       guard let row = attempts[attempt.task], row.attempt == attempt, row.phase == .queued
       else { return }
@@ -138,11 +175,12 @@ package struct Worker: ~Copyable {
       effects.append(.commit(value))
     case .leave:
       isLeaving = true
+      stopAllInstances(effects: &effects)
       effects.append(.leave)
     }
   }
 
-  private mutating func launch(
+  mutating func launch(
     _ task: TaskID, at now: Instant, effects: inout [WorkerEffect]
   ) {
     guard var row = attempts[task] else { return }
@@ -152,7 +190,8 @@ package struct Worker: ~Copyable {
       timed.append(task)
     }
     attempts[task] = row
-    effects.append(.launch(row.attempt))
+    effects.append(
+      instances[row.allocation] == nil ? .launch(row.attempt) : .call(row.attempt))
   }
 
   private mutating func kill(_ attempt: AttemptID, effects: inout [WorkerEffect]) {
@@ -164,7 +203,11 @@ package struct Worker: ~Copyable {
       effects.append(.send(.taskFinished(attempt, Completion(.killed))))
     case .running:
       attempts[attempt.task]?.isKilled = true
-      effects.append(.signal(attempt, signalKill))
+      if instances[row.allocation] != nil {
+        endCall(row, effects: &effects)
+      } else {
+        effects.append(.signal(attempt, signalKill))
+      }
     case .settling: break
     }
   }
@@ -173,7 +216,11 @@ package struct Worker: ~Copyable {
   package mutating func handleDeadlines(at now: Instant, effects: inout [WorkerEffect]) {
     for task in timed {
       guard let row = attempts[task], let deadline = row.deadline, deadline <= now else { continue }
-      if row.isTimedOut {
+      if instances[row.allocation] != nil {
+        attempts[task]?.isTimedOut = true
+        attempts[task]?.deadline = nil
+        endCall(row, effects: &effects)
+      } else if row.isTimedOut {
         attempts[task]?.deadline = nil
         effects.append(.signal(row.attempt, signalKill))
       } else {
@@ -218,6 +265,12 @@ package struct Worker: ~Copyable {
     let final = row.usage.ending == .succeeded ? ending : row.usage.ending
     for output in row.outputs {
       let value = FileValue(output.file, attempt: attempt.number)
+      if output.isInline {
+        if final == .succeeded {
+          effects.append(.send(.resultReady(value, byteCount: output.byteCount)))
+        }
+        continue
+      }
       effects.append(
         final == .succeeded
           ? .send(.replicaReady(value, byteCount: output.byteCount)) : .unlink(value))
@@ -225,7 +278,7 @@ package struct Worker: ~Copyable {
     finish(attempt, final, at: now, effects: &effects)
   }
 
-  private mutating func finish(
+  mutating func finish(
     _ attempt: AttemptID, _ ending: Ending, at now: Instant, effects: inout [WorkerEffect]
   ) {
     guard let row = attempts[attempt.task], row.attempt == attempt else { return }
@@ -233,12 +286,17 @@ package struct Worker: ~Copyable {
     completion.ending = ending
     remove(row)
     effects.append(.send(.taskFinished(attempt, completion)))
-    if let next = lanes[row.allocation]?.first, !isLeaving {
+    if instances[row.allocation] != nil {
+      // A call that could not be handed over gave its slot back.
+      if row.phase == .running { giveBackSlot(of: row.allocation, at: now, effects: &effects) }
+    } else if let next = lanes[row.allocation]?.first, attempts[next]?.phase == .queued,
+      !isLeaving
+    {
       launch(next, at: now, effects: &effects)
     }
   }
 
-  private mutating func remove(_ row: RunningAttempt) {
+  mutating func remove(_ row: RunningAttempt) {
     let task = row.attempt.task
     attempts[task] = nil
     if !timed.isEmpty { timed.removeAll { $0 == task } }

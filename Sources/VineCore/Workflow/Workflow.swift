@@ -9,6 +9,18 @@ package enum CommandKind: UInt8, Sendable {
   case argv
   /// `TaskSpec.command` is text for `bash -c`; task lists promise bash to their users.
   case bash
+  /// A function of a library; `TaskSpec.command` is its compiled arguments (`ArgumentMark`).
+  case call
+  /// The same function over a run of items, which are `TaskSpec.command`: a JSON list, or a range as
+  /// `{"range":[FIRST,STEP,COUNT]}`. `TaskSpec.template` is the arguments with holes for the item.
+  case chunk
+  /// The value that `TaskSpec.command` compiles to, made without any process.
+  case gather
+
+  /// Whether it runs in an instance of a library.
+  package var isCall: Bool { self == .call || self == .chunk }
+  /// Whether its value is a result rather than files alone.
+  package var hasResult: Bool { isCall || self == .gather }
 }
 
 /// What a run does when a task finally fails.
@@ -52,6 +64,8 @@ package struct Request: Hashable, Sendable {
   /// MB = 2^20 bytes; nil counts as the task's share of the node by cores.
   package var memoryMB: UInt32?
   package var diskMB: UInt32 = 0
+  /// The library whose calls ask for it: every library has a request of its own.
+  package var library = LibraryID.none
   package init(cores: UInt16 = 1, gpus: UInt16 = 0, memoryMB: UInt32? = nil, diskMB: UInt32 = 0) {
     self.cores = cores
     self.gpus = gpus
@@ -105,6 +119,7 @@ package struct Binding: Sendable {
   package var nextConsumer: UInt32 = .max
   /// The task may change its input: it gets a copy of its own, not a link.
   package var isCopy = false
+  package var use = BindingUse.sandbox
 }
 
 /// A control edge (`after`), in the list of its predecessor.
@@ -116,7 +131,7 @@ package struct ControlEdge: Sendable {
 package struct TaskSpec: Sendable {
   package var id: TextRef
   package var command: TextRef = .empty
-  /// `KEY=VALUE` texts, NUL-ended.
+  /// `KEY=VALUE` texts, NUL-ended. A call has none of its own, and keeps its `template` here.
   package var environment: TextRef = .empty
   /// Recorded or expected duration in microseconds; -1 when nobody knows.
   package var estimateMicroseconds: Int64 = -1
@@ -143,6 +158,13 @@ package struct TaskSpec: Sendable {
   package var usesSandbox = true
   /// A re-run gives the same value.
   package var isDeterministic = false
+  /// Index among the functions of the library.
+  package var function: UInt16 = 0
+  /// The second output is the result as a file.
+  package var hasResultFile = false
+
+  /// Of a chunk: its arguments with holes for the item.
+  package var template: TextRef { environment }
 }
 
 package struct Workflow: Sendable {
@@ -158,6 +180,8 @@ package struct Workflow: Sendable {
   package private(set) var requests: [Request] = []
   /// Category names; the first is the empty one.
   package private(set) var categories: [String] = [""]
+  package internal(set) var libraries = IndexedTable<LibraryID, LibrarySpec>()
+  var libraryNames: [String] = []
   package var policy = Policy()
 
   private var taskIndex = TextIndex()
@@ -165,6 +189,8 @@ package struct Workflow: Sendable {
   private var requestIndex: [Request: UInt16] = [:]
   private var categoryIndex: [String: UInt16] = ["": 0]
   private var environmentIndex: [[String]: TextRef] = [:]
+  var libraryIndex: [LibrarySpec: LibraryID] = [:]
+  private var templateIndex: [[UInt8]: TextRef] = [:]
 
   package init() {}
 }
@@ -177,10 +203,14 @@ package struct BindingDraft {
   /// Name in the sandbox; nil is the file's id.
   package var name: String?
   package var isCopy: Bool
-  package init(_ file: FileID, name: String? = nil, isCopy: Bool = false) {
+  package var use: BindingUse
+  package init(
+    _ file: FileID, name: String? = nil, isCopy: Bool = false, use: BindingUse = .sandbox
+  ) {
     self.file = file
     self.name = name
     self.isCopy = isCopy
+    self.use = use
   }
 }
 
@@ -201,6 +231,15 @@ package struct TaskDraft {
   package var estimateMicroseconds: Int64 = -1
   package var usesSandbox = true
   package var isDeterministic = false
+  /// Of a call: its library, its function, and its compiled arguments (or items, for a chunk).
+  package var library = LibraryID.none
+  package var function: UInt16 = 0
+  package var arguments: [UInt8] = []
+  package var template: [UInt8] = []
+  /// The file that stands for the result, if somebody referred to it already.
+  package var resultFile: FileID?
+  /// The first of `outputs` gets the result.
+  package var hasResultFile = false
   package init(id: String) { self.id = id }
 }
 
@@ -259,14 +298,21 @@ extension Workflow {
     switch draft.commandKind {
     case .shell, .bash: row.command = text.append(draft.command.first ?? "")
     case .argv: row.command = text.append(list: draft.command)
+    case .call, .chunk, .gather: row.command = text.append(bytes: draft.arguments)
     }
-    row.environment = internEnvironment(draft.environment)
+    row.environment =
+      draft.commandKind.hasResult
+      ? internTemplate(draft.template) : internEnvironment(draft.environment)
+    var draft = draft
+    if draft.commandKind.hasResult { complete(&draft, named: row.id) }
     row.firstBinding = UInt32(bindings.count)
     let implied = impliedInputs(of: draft.inputs)
     row.inputCount = UInt32(draft.inputs.count + implied.count)
     row.impliedInputCount = UInt16(clamping: implied.count)
     row.outputCount = UInt32(draft.outputs.count)
     row.request = internRequest(draft.request)
+    row.function = draft.function
+    row.hasResultFile = draft.hasResultFile
     row.category = internCategory(draft.category)
     row.priority = draft.priority
     row.retries = draft.retries
@@ -282,6 +328,7 @@ extension Workflow {
     for output in draft.outputs {
       bindings.append(
         Binding(name: nameText(output), file: output.file, task: task, isCopy: output.isCopy))
+      if output.use == .reference { bindings[bindings.count - 1].use = .reference }
       let producer = files[output.file].producer
       if producer == .none {
         files[output.file].producer = task
@@ -320,7 +367,8 @@ extension Workflow {
   private mutating func appendInput(_ input: BindingDraft, of task: TaskID) {
     let index = UInt32(bindings.count)
     bindings.append(
-      Binding(name: nameText(input), file: input.file, task: task, isCopy: input.isCopy))
+      Binding(
+        name: nameText(input), file: input.file, task: task, isCopy: input.isCopy, use: input.use))
     if files[input.file].firstConsumer == .max {
       files[input.file].firstConsumer = index
     } else {
@@ -330,8 +378,42 @@ extension Workflow {
   }
 
   private mutating func nameText(_ draft: BindingDraft) -> TextRef {
+    if draft.use != .sandbox { return .empty }
     if let name = draft.name { return text.append(name) }
     return files[draft.file].id
+  }
+
+  /// A file that stands for the result of a task: no name finds it.
+  package mutating func appendResultFile(named id: TextRef) -> FileID {
+    files.append(FileSpec(id: id, kind: .temp, isInternal: true))
+  }
+
+  /// Says how large a file is expected to be.
+  package mutating func setByteCountHint(_ byteCount: Int64, of file: FileID) {
+    files[file].byteCountHint = byteCount
+  }
+
+  package mutating func appendResultFile(named id: String) -> FileID {
+    appendResultFile(named: text.append(id))
+  }
+
+  /// A call reads the files of its library and makes its result, besides what it says itself.
+  private mutating func complete(_ draft: inout TaskDraft, named id: TextRef) {
+    let result = draft.resultFile ?? appendResultFile(named: id)
+    draft.outputs.insert(BindingDraft(result, use: .reference), at: 0)
+    guard draft.library != .none else { return }
+    for file in libraries[draft.library].files {
+      draft.inputs.append(BindingDraft(file.file, use: .library))
+    }
+    draft.request = libraries[draft.library].request
+  }
+
+  private mutating func internTemplate(_ template: [UInt8]) -> TextRef {
+    if template.isEmpty { return .empty }
+    if let known = templateIndex[template] { return known }
+    let ref = text.append(bytes: template)
+    if templateIndex.count < 1024 { templateIndex[template] = ref }
+    return ref
   }
 
   private mutating func internRequest(_ request: Request) -> UInt16 {

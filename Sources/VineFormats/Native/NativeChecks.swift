@@ -9,7 +9,9 @@ extension NativeReader {
     if workflow.tasks.isEmpty && problems.isEmpty {
       problems.add("tasks", "there are no tasks")
     }
+    if !openLibraries.isEmpty { enterLibraries() }
     resolveReferences()
+    checkResults()
     checkTemporaryFiles()
     checkPublishedPaths()
     if problems.isEmpty, case .cycle(let tasks) = workflow.topologicalOrder() {
@@ -52,7 +54,7 @@ extension NativeReader {
       let number = reference.position
       let task = isJSONLines ? "line \(number): task" : "tasks[\(number)]"
       problems.add(
-        reference.index < 0 ? "\(task).call" : "\(task).after[\(reference.index)]",
+        "\(task).after[\(reference.index)]",
         "there is no task \(quoted(name))", suggestion: suggestion(for: name, among: taskNames))
     }
     references = []
@@ -62,7 +64,8 @@ extension NativeReader {
   private mutating func checkTemporaryFiles() {
     for file in workflow.files.ids {
       let row = workflow.files[file]
-      guard row.kind == .temp, row.producer == .none, madeFiles[file] == nil else { continue }
+      guard row.kind == .temp, row.producer == .none, madeFiles[file] == nil, !row.isInternal
+      else { continue }
       let id = workflow.name(of: file)
       guard row.firstConsumer != .max else {
         warnings.add(place("files", id), "nothing makes or uses this temp file")

@@ -17,8 +17,13 @@ struct NativeReader {
   var categories: [String: Resources] = [:]
   var declaresCategories = false
   var unknownCategories: Set<String> = []
-  /// Names of libraries with their functions.
-  var libraries: [String: Set<String>] = [:]
+  /// Libraries by their names, and those of which the files are not entered yet.
+  var libraries: [String: LibraryID] = [:]
+  var openLibraries: [LibraryDraft] = []
+  /// The texts of calls, which are kept as they are written.
+  var callTexts = CallTexts()
+  /// Results that were referred to before their task was read.
+  var awaitedResults: [String: (file: FileID, place: String)] = [:]
   var strictFiles = false
   /// Files that something other than a task makes: "url", "untar", "mini_task".
   var madeFiles: [FileID: String] = [:]
@@ -48,14 +53,15 @@ struct NativeReader {
   static func read(document: Data, base: String) throws -> NativeReader {
     let decoder = JSONDecoder()
     decoder.userInfo[.baseDirectory] = base
-    let repeated = try checkSyntax(of: document)
+    let syntax = try readSyntax(of: document)
+    decoder.userInfo[.callTexts] = CallTexts(syntax.calls, in: document)
     var reader: NativeReader
     do {
       reader = try decoder.decode(NativeDocument.self, from: document).reader
     } catch {
       throw failure(from: error)
     }
-    reader.note(repeated)
+    reader.note(syntax.repeatedKeys)
     try reader.finish()
     return reader
   }
@@ -75,7 +81,9 @@ struct NativeReader {
         reader.linePrefix = "line \(index + 1): "
         reader.taskPosition = UInt32(clamping: index + 1)
         do {
-          reader.note(try checkSyntax(of: line))
+          let syntax = try readSyntax(of: line)
+          reader.note(syntax.repeatedKeys)
+          reader.callTexts = CallTexts(syntax.calls, in: line)
           let object = try decoder.decode(CapturedObject.self, from: Data(line)).object
           if isHeader {
             reader.headerLine = index + 1
@@ -147,6 +155,7 @@ extension ReadFailure {
 
 extension CodingUserInfoKey {
   fileprivate static let baseDirectory = CodingUserInfoKey(rawValue: "baseDirectory")!
+  fileprivate static let callTexts = CodingUserInfoKey(rawValue: "callTexts")!
 }
 
 /// The whole document. The tables are filled while the decoder stands in it.
@@ -155,6 +164,7 @@ private struct NativeDocument: Decodable {
 
   init(from decoder: any Decoder) throws {
     reader = NativeReader(base: decoder.userInfo[.baseDirectory] as? String ?? "/")
+    reader.callTexts = decoder.userInfo[.callTexts] as? CallTexts ?? CallTexts()
     let object = try decoder.object()
     try reader.readHeader(object, extraKeys: ["files", "tasks"])
     try reader.readFiles(of: object)

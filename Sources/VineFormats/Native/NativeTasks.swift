@@ -3,26 +3,30 @@
 import FoundationEssentials
 import VineCore
 
-/// A task named in `after` or `$ref`, by its text in `NativeReader.referenceText`.
+/// A task named in `after`, by its text in `NativeReader.referenceText`.
 struct TaskReference {
   var task: TaskID
   var name: TextRef
   /// The task's place in `tasks`, or its line in a .jsonl file.
   var position: UInt32
-  /// Index in `after`, or -1 for a `$ref`.
+  /// Index in `after`.
   var index: Int32
 }
 
 extension NativeReader {
   private static let taskKeys =
     [
-      "id", "command", "argv", "call", "inputs", "outputs", "priority", "category", "after",
+      "id", "command", "argv", "call", "map", "inputs", "outputs", "priority", "category", "after",
       "sandbox", "gang", "result", "verify", "undo", "version",
     ] + Resources.keys
 
   mutating func readTask(_ object: JSONObject) throws {
     defer { taskPosition += 1 }
+    if !openLibraries.isEmpty { enterLibraries() }
     checkKeys(of: object, known: Self.taskKeys, kind: "a task")
+    let callText =
+      ["call", "map"].filter { object.contains(AnyKey($0)) }
+      .map { _ in callTexts.next() }.first ?? nil
     guard let id = try text(object, "id"), !id.isEmpty else {
       problems.add(
         at(object), object.contains("id") ? "the id is empty" : "a task needs an `id`")
@@ -41,14 +45,21 @@ extension NativeReader {
       object, "inputs", isInput: true, usesSandbox: draft.usesSandbox)
     draft.outputs = try bindings(
       object, "outputs", isInput: false, usesSandbox: draft.usesSandbox)
-    checkBindings(of: draft, object)
     try readLaterKeys(object)
-    var calledTasks: [String] = []
-    if object.contains("call") { calledTasks = try readCall(object, into: &draft) }
+    let after = object.contains("after") ? try texts(object, "after") ?? [] : []
+    if object.contains("map") {
+      try readMap(object, callText, draft, after: after)
+      return
+    }
+    if object.contains("call") { try readCall(object, callText, into: &draft) }
+    checkBindings(of: draft, object)
     guard let task = append(draft, object) else { return }
-    for name in calledTasks { refer(to: name, from: task, index: -1) }
-    guard object.contains("after") else { return }
-    for (index, name) in (try texts(object, "after") ?? []).enumerated() {
+    refer(to: after, from: task)
+  }
+
+  /// Control edges from tasks that may be read later.
+  mutating func refer(to names: [String], from task: TaskID) {
+    for (index, name) in names.enumerated() {
       refer(to: name, from: task, index: Int32(truncatingIfNeeded: index))
     }
   }
@@ -59,7 +70,7 @@ extension NativeReader {
         task: task, name: referenceText.append(name), position: taskPosition, index: index))
   }
 
-  private mutating func append(_ draft: TaskDraft, _ object: JSONObject) -> TaskID? {
+  mutating func append(_ draft: TaskDraft, _ object: JSONObject) -> TaskID? {
     if workflow.tasks.count >= Int(UInt32.max) - 1 {
       problems.add(at(object), "there are more than 4,294,967,294 tasks")
       return nil
@@ -90,7 +101,7 @@ extension NativeReader {
   mutating func readCommand(
     _ object: JSONObject, into draft: inout TaskDraft, isCallAllowed: Bool
   ) throws {
-    let ways = isCallAllowed ? ["command", "argv", "call"] : ["command", "argv"]
+    let ways = isCallAllowed ? ["command", "argv", "call", "map"] : ["command", "argv"]
     let given = ways.filter { object.contains(AnyKey($0)) }
     if given.count != 1 {
       problems.add(
@@ -226,7 +237,7 @@ extension NativeReader {
   }
 
   /// Names are unique in the sandbox, and no file's name is the directory of another.
-  private mutating func checkBindings(of draft: TaskDraft, _ object: JSONObject) {
+  mutating func checkBindings(of draft: TaskDraft, _ object: JSONObject) {
     let count = draft.inputs.count + draft.outputs.count
     if count < 2 || (!hasSpecialNames && count <= 16 && areDistinct(draft.inputs + draft.outputs)) {
       return
@@ -237,7 +248,7 @@ extension NativeReader {
       "\(at(object, isInput ? "inputs" : "outputs"))[\(index)]"
     }
     for (isInput, list) in [(true, draft.inputs), (false, draft.outputs)] {
-      for (index, binding) in list.enumerated() {
+      for (index, binding) in list.enumerated() where binding.use == .sandbox {
         let id = workflow.name(of: binding.file)
         let name = binding.name ?? id
         if let wasInput = files.updateValue(isInput, forKey: binding.file) {
@@ -254,7 +265,7 @@ extension NativeReader {
       }
     }
     for (isInput, list) in [(true, draft.inputs), (false, draft.outputs)] {
-      for (index, binding) in list.enumerated() {
+      for (index, binding) in list.enumerated() where binding.use == .sandbox {
         let name = binding.name ?? workflow.name(of: binding.file)
         guard let above = directory(above: name, in: names) else { continue }
         problems.add(
@@ -289,8 +300,9 @@ extension NativeReader {
     }
     _ = try text(object, "version")
     if object.contains("gang") { try readGang(object) }
-    if object.contains("result") && !object.contains("call") {
-      problems.add(at(object, "result"), "`result` goes with `call`; a command has `outputs`")
+    if object.contains("result") && !object.contains("call") && !object.contains("map") {
+      problems.add(
+        at(object, "result"), "`result` goes with `call` and `map`; a command has `outputs`")
     }
   }
 }

@@ -57,6 +57,8 @@ extension ManagerLoop {
     summary.sharedFileSystemReads = totals.sharedReadCount
     summary.unwrittenOutputs = unwritten
     summary.lostRanks = directory.lostRanks
+    if !core.workflow.libraries.isEmpty { summary.libraries = calls.summary(of: core) }
+    calls.flush()
     return summary
   }
 

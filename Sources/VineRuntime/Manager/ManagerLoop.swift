@@ -12,6 +12,8 @@ package final class ManagerLoop {
   let options: RunOptions
   let run: RunDirectory
   let recorder: RunRecorder
+  let results: ResultStore
+  var calls: CallAccounts
   private let clock = SystemClock()
   let startedAt = monotonicNanoseconds()
   private let token: String
@@ -24,6 +26,8 @@ package final class ManagerLoop {
   private var effects: [ManagerEffect] = []
   private var sentAt: [TaskID: Instant] = [:]
   var notes: [TaskID: AttemptNote] = [:]
+  /// Why the last set-up of a library failed.
+  var libraryNotes: [LibraryID: LibraryNote] = [:]
   var failures: [String] = []
   var failedCount = 0
   /// By their records.
@@ -80,7 +84,9 @@ package final class ManagerLoop {
     self.options = options
     self.workerCount = workerCount
     run = session.run
-    recorder = try RunRecorder(session, options: options)
+    results = ResultStore(session.continuation.results)
+    calls = try CallAccounts(tablePath: options.callsPath)
+    recorder = try RunRecorder(session, options: options, results: results)
     poll.add(recorder.descriptor, token: PollToken.managerHelpers)
     queue = try BlockingQueue(threadCount: 2)
     poll.add(queue.descriptor, token: PollToken.managerHelpers)
@@ -204,6 +210,7 @@ package final class ManagerLoop {
       switch effect {
       case .send(let message, let worker): send(message, to: worker)
       case .append(let record):
+        if case .result(let value, _) = record { results.accept(value) }
         let node: String =
           if case .done(_, _, let node, _) = record {
             directory.nodeNames[node.index]
@@ -244,6 +251,9 @@ package final class ManagerLoop {
     var reader = WireReader(frame)
     guard let kind = FrameKind(rawValue: try reader.take()) else { throw WireError() }
     if let message = try reader.takeWorkerMessage(kind) {
+      if case .resultReady(let value, _) = message {
+        results.keep(value, Array(try reader.takeBytes()))
+      }
       if case .taskFinished(let attempt, let completion) = message,
         completion.ending != .succeeded
       {
@@ -251,13 +261,18 @@ package final class ManagerLoop {
       }
       let copies = copyCount(of: message)
       if copies == 0 { return }
-      let event = ManagerEvent.received(onManagersClock(message, of: worker), from: worker)
+      let message = onManagersClock(message, of: worker)
+      account(message)
+      let event = ManagerEvent.received(message, from: worker)
       for _ in 0..<copies { events.append(event) }
       return
     }
     switch kind {
     case .registration: register(worker, try reader.takeRegistration())
     case .note: keep(try reader.takeNote(), of: worker)
+    case .libraryNote:
+      let note = try reader.takeLibraryNote()
+      libraryNotes[note.library] = note
     case .pong:
       let sent = try reader.take(Int64.self)
       let there = try reader.take(Int64.self)
@@ -269,6 +284,15 @@ package final class ManagerLoop {
     case .alive: break
     case .siblingLost: onSiblingLost(try reader.takeSiblingLoss(), from: worker)
     default: throw WireError()
+    }
+  }
+
+  private func account(_ message: WorkerMessage) {
+    switch message {
+    case .taskFinished(let attempt, let completion):
+      calls.ended(attempt, completion, in: core.workflow, at: clock.now)
+    case .instanceReady(let allocation, _): calls.instanceReady(allocation, at: clock.now)
+    default: break
     }
   }
 
@@ -357,6 +381,20 @@ package final class ManagerLoop {
   private func send(_ message: ManagerMessage, to worker: WorkerID) {
     let rank = worker.index
     switch message {
+    case .startCall(let attempt, let allocation, let timeout, let hashesFirst):
+      startCall(
+        attempt, allocation, timeoutMilliseconds: timeout, hashesFirst: hashesFirst, to: rank)
+    case .startInstance(let allocation, let library, _, _):
+      mailbox.send(
+        WireWriter(InstanceOrder(allocation, library, of: core)), to: rank, .worker)
+    case .stopInstance(let allocation):
+      var frame = WireWriter(.stopInstance)
+      frame.put(allocation.rawValue)
+      mailbox.send(frame, to: rank, .worker)
+    case .startTask(let attempt, let allocation, let timeout, let hashesFirst)
+    where core.workflow.tasks[attempt.task].commandKind.hasResult:
+      startCall(
+        attempt, allocation, timeoutMilliseconds: timeout, hashesFirst: hashesFirst, to: rank)
     case .startTask(let attempt, let allocation, let timeout, let hashesFirst):
       sentAt[attempt.task] = clock.now
       let order = AttemptOrder(
@@ -379,6 +417,19 @@ package final class ManagerLoop {
         WireWriter(CommitOrder(value, of: core.workflow, run: run)), to: rank, .worker)
     case .leave: mailbox.send(WireWriter(.leave), to: rank, .worker)
     }
+  }
+
+  private func startCall(
+    _ attempt: AttemptID, _ allocation: AllocationID, timeoutMilliseconds: UInt32,
+    hashesFirst: Bool, to rank: Int
+  ) {
+    let now = clock.now
+    sentAt[attempt.task] = now
+    calls.sent(attempt, allocation, of: core, at: now)
+    let order = CallOrder(
+      attempt, allocation, timeoutMilliseconds: timeoutMilliseconds, hashesFirst: hashesFirst,
+      of: core, results: results)
+    mailbox.send(WireWriter(order), to: rank, .worker)
   }
 
   private func sendAttempt(_ kind: FrameKind, _ attempt: AttemptID, to rank: Int) {

@@ -87,7 +87,7 @@ extension DerivationOrder {
 }
 
 extension FileOrder {
-  fileprivate init(_ binding: Binding, _ value: FileValue, in workflow: borrowing Workflow) {
+  init(_ binding: Binding, _ value: FileValue, in workflow: borrowing Workflow) {
     self.init(
       value: value, name: workflow.text.string(binding.name), isCopy: binding.isCopy,
       isDirectory: workflow.files[binding.file].isDirectory,

@@ -82,9 +82,13 @@ extension ManagerLoop {
     if let node = failedNodes.removeValue(forKey: task) {
       lines.append("  node: \(node), attempt \(attempt.number)")
     }
+    if ending == .setupFailed, let note = libraryNotes[core.workflow.library(of: task)] {
+      lines.append("  \(note.error)")
+      for line in note.traceback.split(separator: "\n").suffix(20) { lines.append("    | \(line)") }
+    }
     if let note, !note.reason.isEmpty { lines.append("  \(note.reason)") }
     if let note, !note.errorTail.isEmpty {
-      lines.append("  end of its standard error:")
+      lines.append(ending == .raised ? "  traceback:" : "  end of its standard error:")
       let tail = String(decoding: note.errorTail, as: UTF8.self)
       for line in tail.split(separator: "\n").suffix(20) { lines.append("    | \(line)") }
     }

@@ -15,6 +15,8 @@ package struct RunOptions: Sendable {
   package var endTime: Double?
   /// `--scratch`; empty: each node looks for a place.
   package var scratch = ""
+  /// Where to write a row per call; nil: nowhere.
+  package var callsPath: String?
   package var tracePath: String?
   package var digestsPath: String?
   /// A line that is rewritten, for terminals.

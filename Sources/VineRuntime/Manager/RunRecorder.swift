@@ -27,7 +27,12 @@ final class RunRecorder {
   private(set) var coreNanoseconds: Double = 0
   private(set) var cpuMicroseconds: Int64 = 0
 
-  init(_ session: Session, options: RunOptions) throws(RuntimeError) {
+  private let results: ResultStore
+
+  init(
+    _ session: Session, options: RunOptions, results: ResultStore
+  ) throws(RuntimeError) {
+    self.results = results
     journal = session.journal
     run = session.run
     keys = session.keys
@@ -101,6 +106,9 @@ final class RunRecorder {
           path: core.workflow.locationText(value.file)))
     case .published(let value):
       last = journal.append(.published(place(of: value.file, of: core)))
+    case .result(let value, _):
+      last = journal.append(
+        .result(place(of: value.file, of: core), results.bytes(of: value.file)))
     }
     recordCount += 1
     unsynced.append((last, recordCount))
@@ -145,6 +153,11 @@ final class RunRecorder {
   private func restate(_ task: TaskID, of core: borrowing Manager) {
     for output in core.workflow.outputs(of: task) {
       guard let (value, standing) = core.durableValue(of: output.file) else { continue }
+      if standing == .journaled {
+        journal.append(
+          .result(place(of: output.file, of: core), results.bytes(of: output.file)))
+        continue
+      }
       let byteCount = fileByteCount(at: run.readablePath(of: output.file, in: core))
       _ = appendCommit(value, byteCount, of: core)
       guard standing == .published else { continue }

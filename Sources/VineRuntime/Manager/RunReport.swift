@@ -84,6 +84,9 @@ extension Workflow {
     case .fitsNoNode: fitText(of: task)
     case .killed: "killed: the run was stopped"
     case .lost: "the rank it ran on was lost"
+    case .raised: "the function raised an error"
+    case .instanceLost: "its library died under it"
+    case .setupFailed: "the library \(libraryText(of: task)) cannot be set up"
     }
   }
 
@@ -104,9 +107,15 @@ extension Workflow {
     return text + ", which no node of this run has"
   }
 
+  func libraryText(of task: TaskID) -> String {
+    let id = library(of: task)
+    return id == .none ? "" : name(of: id)
+  }
+
   /// The command of `task` on one line.
   func commandText(of task: TaskID) -> String {
     let row = tasks[task]
+    if row.commandKind.hasResult { return callText(of: task) }
     let full =
       row.commandKind == .argv
       ? text.list(row.command).joined(separator: " ") : text.string(row.command)

@@ -2,6 +2,7 @@
 // number in it, and which values still count.
 
 internal import CLinux
+internal import Crypto
 internal import Glibc
 package import VineCore
 
@@ -22,6 +23,8 @@ package struct Continuation: Sendable {
   package private(set) var notices: [String] = []
   /// Of the outputs of the tasks that may be reused, as far as they are known.
   private(set) var contents: [FileID: HashedContent] = [:]
+  /// Results that the journal holds.
+  private(set) var results: [FileID: [UInt8]] = [:]
   private let objects: String
   /// Paths to which a task of an earlier description has published, too: their size tells too little.
   private var contestedPaths: Set<String> = []
@@ -103,6 +106,10 @@ package struct Continuation: Sendable {
   ) {
     for (place, output) in workflow.outputs(of: task).enumerated() {
       let copy = prior.outputs[row.outputRange.lowerBound + place]
+      if copy.place == .journal {
+        takeResult(output.file, row.attempt, Array(prior.text.slice(copy.path)))
+        continue
+      }
       if copy.hash.isKnown {
         restored.hashes[output.file] = copy.hash
         contents[output.file] = HashedContent(byteCount: copy.byteCount, hash: copy.hash)
@@ -127,6 +134,17 @@ package struct Continuation: Sendable {
     }
   }
 
+  private mutating func takeResult(_ file: FileID, _ attempt: UInt32, _ bytes: [UInt8]) {
+    results[file] = bytes
+    restored.hashes[file] = hash(of: bytes)
+    restored.durable.append(
+      RestoredRun.Copy(file: file, attempt: attempt, isPublished: false, isJournaled: true))
+  }
+
+  private func hash(of bytes: some Collection<UInt8>) -> ContentHash {
+    SHA256.hash(data: Array(bytes)).withUnsafeBytes { ContentHash($0) } ?? .unknown
+  }
+
   /// A crash between a rename and its record leaves the output under its own name already.
   private mutating func takeRenamed(
     _ copy: PriorOutput, _ file: FileID, _ row: PriorTask, _ workflow: borrowing Workflow
@@ -145,7 +163,7 @@ package struct Continuation: Sendable {
     var info = stat()
     guard stat(path, &info) == 0 else { return false }
     switch copy.place {
-    case .none: return false
+    case .none, .journal: return false
     case .objects: return contentHash(at: path) == copy.hash
     case .temporary, .published:
       if isDirectory { return info.st_mode & S_IFMT == S_IFDIR }
@@ -213,10 +231,11 @@ package struct Continuation: Sendable {
       let kind = workflow.files[file].kind
       return kind == .buffer || kind == .derived ? .unknown : nil
     case .output(let place):
-      guard workflow.files[file].producer != .none, let output = prior.output(place),
-        output.hash.isKnown
-      else { return nil }
-      return output.hash
+      guard workflow.files[file].producer != .none, let output = prior.output(place) else {
+        return nil
+      }
+      if output.place == .journal { return hash(of: prior.text.slice(output.path)) }
+      return output.hash.isKnown ? output.hash : nil
     case .source(let number):
       guard let source = prior.source(number), let now = keys.sources[file],
         source.byteCount == now.byteCount, source.modificationTime == now.modificationTime,

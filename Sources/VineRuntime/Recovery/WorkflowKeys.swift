@@ -116,6 +116,7 @@ package struct WorkflowKeys: Sendable {
     for input in workflow.inputs(of: task) {
       append(workflow.text.slice(input.name), to: &bytes)
       bytes.append(input.isCopy ? 1 : 0)
+      if input.use != .sandbox { bytes.append(2 + input.use.rawValue) }
       let file = workflow.files[input.file]
       if file.kind == .buffer { append(workflow.text.slice(file.location), to: &bytes) }
       appendDerivation(of: input.file, for: task, in: workflow, to: &bytes)
@@ -126,6 +127,27 @@ package struct WorkflowKeys: Sendable {
       bytes.append(file.kind.rawValue)
       bytes.append(file.isDirectory ? 1 : 0)
       if file.kind == .path { append(workflow.text.slice(file.location), to: &bytes) }
+    }
+    if row.commandKind.isCall { appendLibrary(of: task, in: workflow, to: &bytes) }
+  }
+
+  /// What a library is, but for its files: those are inputs of the call.
+  private func appendLibrary(
+    of task: TaskID, in workflow: borrowing Workflow, to bytes: inout [UInt8]
+  ) {
+    let spec = workflow.libraries[workflow.library(of: task)]
+    let row = workflow.tasks[task]
+    bytes.append(spec.language.rawValue)
+    bytes.append(spec.mode.rawValue)
+    append(spec.slots, to: &bytes)
+    append(spec.functions[Int(row.function)].utf8, to: &bytes)
+    append(spec.contextFunction.utf8, to: &bytes)
+    append(spec.contextArguments, to: &bytes)
+    for variable in spec.environment { append(variable.utf8, to: &bytes) }
+    append(spec.version.utf8, to: &bytes)
+    for file in spec.files {
+      append(file.name.utf8, to: &bytes)
+      bytes.append(file.use.rawValue)
     }
   }
 

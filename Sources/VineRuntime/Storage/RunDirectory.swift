@@ -56,6 +56,8 @@ struct SummaryFile: Codable, Equatable {
   var unwrittenOutputs: [String] = []
   /// Ranks that died, fell silent or could not be reached.
   var lostRanks: [Int] = []
+  /// By name; absent without libraries.
+  var libraries: [String: LibrarySummary]?
 }
 
 struct RunDirectory {

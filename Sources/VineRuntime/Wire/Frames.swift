@@ -8,9 +8,11 @@ enum FrameKind: UInt8 {
   // Manager to worker.
   case welcome = 1, startTask, takeBack, killTask, fetch, unlink, commit, leave, placeOutput, ping
   case heartbeat, watch, fence, peerLost, farewell
+  case startCall = 24, startInstance, stopInstance
   // Worker to manager.
   case registration = 32, replicaReady, taskFinished, taskReturned, transferEnded, committed
   case note, hashed, leaving, goodbye, pong, replicaDamaged, alive, siblingLost
+  case resultReady = 56, instanceReady, instanceEnded, libraryNote
   // Worker to worker.
   case readRequest = 64, readGranted, readRefused
 }
@@ -188,6 +190,9 @@ extension WireWriter {
       case .fitsNoNode: (11, 0, 0)
       case .killed: (12, 0, 0)
       case .lost: (13, 0, 0)
+      case .raised: (20, 0, 0)
+      case .instanceLost: (21, 0, 0)
+      case .setupFailed: (22, 0, 0)
       }
     put(code)
     put(first)
@@ -259,6 +264,10 @@ extension WireWriter {
 
   init(_ order: AttemptOrder) {
     self.init(.startTask)
+    put(order)
+  }
+
+  mutating func put(_ order: AttemptOrder) {
     put(order.attempt)
     put(order.allocation.rawValue)
     put(order.timeoutMilliseconds)
@@ -358,6 +367,18 @@ extension WireWriter {
       put(value)
       put(byteCount)
       for word in [hash.words.0, hash.words.1, hash.words.2, hash.words.3] { put(word) }
+    case .resultReady(let value, let byteCount):
+      self.init(.resultReady)
+      put(value)
+      put(byteCount)
+    case .instanceReady(let allocation, let setup):
+      self.init(.instanceReady)
+      put(allocation.rawValue)
+      put(setup)
+    case .instanceEnded(let allocation, let end):
+      self.init(.instanceEnded)
+      put(allocation.rawValue)
+      put(end.rawValue)
     }
   }
 }
@@ -407,6 +428,9 @@ extension WireReader {
     case 11: return .fitsNoNode
     case 12: return .killed
     case 13: return .lost
+    case 20: return .raised
+    case 21: return .instanceLost
+    case 22: return .setupFailed
     default: throw WireError()
     }
   }
@@ -534,7 +558,17 @@ extension WireReader {
         TransferID(rawValue: try take()), byteCount: try take(), error: try take())
     case .committed: .committed(try takeValue(), byteCount: try take(), error: try take())
     case .hashed: .hashed(try takeValue(), byteCount: try take(), try takeHash())
+    case .resultReady: .resultReady(try takeValue(), byteCount: try take())
+    case .instanceReady:
+      .instanceReady(AllocationID(rawValue: try take()), setupNanoseconds: try take())
+    case .instanceEnded:
+      .instanceEnded(AllocationID(rawValue: try take()), try takeInstanceEnd())
     default: nil
     }
+  }
+
+  private mutating func takeInstanceEnd() throws(WireError) -> InstanceEnd {
+    guard let end = InstanceEnd(rawValue: try take()) else { throw WireError() }
+    return end
   }
 }

@@ -130,6 +130,7 @@ final class ProcessLauncher {
       case .shell: "/bin/sh"
       case .bash: "bash"
       case .argv: String(decoding: order.command.prefix { $0 != 0 }, as: UTF8.self)
+      case .call, .chunk, .gather: "a call"
       }
     switch code {
     case ENOENT:
@@ -166,6 +167,7 @@ final class ProcessLauncher {
       {
         text.addArgument(argument)
       }
+    case .call, .chunk, .gather: return
     }
     if order.commandKind != .argv {
       text.addArgument("-c".utf8)

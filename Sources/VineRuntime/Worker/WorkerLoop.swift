@@ -19,6 +19,7 @@ package final class WorkerLoop {
   private var room: SandboxRoom?
   private var launcher: ProcessLauncher?
   private var spool: OutputSpool?
+  private var instances: InstanceRoom?
   private var agent: Agent?
   private var derivations: DerivationRunner?
   private let bulk: BulkTransfer?
@@ -113,6 +114,7 @@ package final class WorkerLoop {
       effects.removeAll(keepingCapacity: true)
       for effect in orders { carryOut(effect) }
     }
+    instances?.flush()
   }
 
   /// Whether this rank must leave by itself.
@@ -156,6 +158,29 @@ package final class WorkerLoop {
           .startTask(
             order.attempt, allocation: order.allocation,
             timeoutMilliseconds: order.timeoutMilliseconds, hashesFirst: order.hashesFirst)))
+    case .startCall:
+      let order = try reader.takeCallOrder()
+      instances?.receive(order)
+      let row = order.attempt
+      events.append(
+        .received(
+          row.commandKind == .gather
+            ? .startTask(
+              row.attempt, allocation: row.allocation,
+              timeoutMilliseconds: row.timeoutMilliseconds, hashesFirst: row.hashesFirst)
+            : .startCall(
+              row.attempt, allocation: row.allocation,
+              timeoutMilliseconds: row.timeoutMilliseconds, hashesFirst: row.hashesFirst)))
+    case .startInstance:
+      let order = try reader.takeInstanceOrder()
+      instances?.receive(order)
+      events.append(
+        .received(
+          .startInstance(
+            order.allocation, order.library, slots: order.slots,
+            isolatesCalls: order.mode.isolatesCalls)))
+    case .stopInstance:
+      events.append(.received(.stopInstance(AllocationID(rawValue: try reader.take()))))
     case .takeBack: events.append(.received(.takeBack(try reader.takeAttempt())))
     case .killTask: events.append(.received(.killTask(try reader.takeAttempt())))
     case .fetch:
@@ -220,6 +245,13 @@ package final class WorkerLoop {
       mark: launcher.markPrefix, directory: scratch.path, sandboxes: scratch.sandboxes(of: rank),
       output: scratch.spool(of: rank))
     spool = OutputSpool(path: scratch.spool(of: rank))
+    if let room {
+      let mailbox = mailbox
+      instances = InstanceRoom(
+        room: room, launcher: launcher, cachePath: scratch.cache, poll: poll,
+        say: { mailbox.send(WireWriter($0), to: 0, .manager) },
+        sayOfLibrary: { mailbox.send(WireWriter($0), to: 0, .manager) })
+    }
     agent = Agent(
       scratch: scratch, runName: welcome.runName, mailbox: mailbox, bulk: bulk, queue: queue)
     if let room {
@@ -253,12 +285,24 @@ package final class WorkerLoop {
   private func carryOut(_ effect: WorkerEffect) {
     switch effect {
     case .send(let message):
-      mailbox.send(WireWriter(message), to: 0, .manager)
+      var frame = WireWriter(message)
+      if case .resultReady(let value, _) = message {
+        frame.put(bytes: instances?.takeResult(value) ?? [])
+      }
+      mailbox.send(frame, to: 0, .manager)
+    case .startInstance(let allocation, _):
+      events.append(contentsOf: instances?.start(allocation) ?? [])
+    case .stopInstance(let allocation, let isKilled):
+      instances?.stop(allocation, isKilled: isKilled)
+    case .call(let attempt): events.append(contentsOf: instances?.call(attempt) ?? [])
+    case .cancelCall(let attempt): instances?.cancel(attempt)
     case .launch(let attempt): launch(attempt)
     case .settle(let attempt, let isSuccess): settle(attempt, isSuccess: isSuccess)
     case .signal(let attempt, let signal):
       if let processID = childOfTask[attempt.task] { children[processID]?.signal(signal) }
-    case .forget(let attempt): orders[attempt.task] = nil
+    case .forget(let attempt):
+      orders[attempt.task] = nil
+      instances?.forget(attempt)
     case .fetch(_, let transfer, _, _):
       guard let order = fetchOrders.removeValue(forKey: transfer) else { return }
       if order.source == .derivation {
@@ -274,6 +318,10 @@ package final class WorkerLoop {
   }
 
   private func launch(_ attempt: AttemptID) {
+    if let instances, instances.isGather(attempt) {
+      events.append(contentsOf: instances.gather(attempt))
+      return
+    }
     guard let order = orders[attempt.task], let room, let launcher else { return }
     do throws(SandboxProblem) {
       let sandbox = order.usesSandbox ? try room.make(for: order) : nil
@@ -307,7 +355,13 @@ package final class WorkerLoop {
 
   /// A pipe has bytes, or its last writer is gone; or another rank's process has ended.
   package func onPipeReady(_ token: UInt64) {
-    if !pipes.onReady(token) { siblings.onReady(token) }
+    if pipes.onReady(token) { return }
+    if let news = instances?.onReady(token) {
+      events.append(contentsOf: news)
+      runEvents()
+      return
+    }
+    siblings.onReady(token)
   }
 
   /// Reaps all children that ended.
@@ -316,6 +370,10 @@ package final class WorkerLoop {
     var hasStrayEnded = false
     while clinux_reap(&exit) == 1 {
       let end = monotonicNanoseconds()
+      if let news = instances?.onExit(exit) {
+        events.append(contentsOf: news)
+        continue
+      }
       guard let child = children.removeValue(forKey: exit.pid) else {
         hasStrayEnded = true
         continue
@@ -365,6 +423,10 @@ package final class WorkerLoop {
   private var finished: [TaskID: ChildProcess] = [:]
 
   private func settle(_ attempt: AttemptID, isSuccess: Bool) {
+    if let settled = instances?.settle(attempt, isSuccess: isSuccess) {
+      settleCall(settled, isSuccess: isSuccess)
+      return
+    }
     guard let child = finished.removeValue(forKey: attempt.task) else { return }
     let order = child.order
     orders[attempt.task] = nil
@@ -400,6 +462,22 @@ package final class WorkerLoop {
       agent.hashFirst(order)
     } else {
       events.append(.settled(attempt, ending))
+    }
+  }
+
+  private func settleCall(_ settled: InstanceRoom.Settled, isSuccess: Bool) {
+    let order = settled.order
+    if !settled.errorText.isEmpty {
+      spool?.append(
+        settled.errorText, attempt: order.attempt, taskName: order.taskName, stream: 2)
+    }
+    let hasFiles = isSuccess && settled.ending == .succeeded && !order.outputs.isEmpty
+    events.append(contentsOf: settled.events)
+    if hasFiles { announce(order, sizes: settled.sizes) }
+    if hasFiles && order.hashesFirst, let agent {
+      agent.hashFirst(order)
+    } else {
+      events.append(.settled(order.attempt, settled.ending))
     }
   }
 
@@ -442,6 +520,7 @@ package final class WorkerLoop {
     guard core.attemptCount == 0, queue.pendingCount == 0, !(bulk?.isActive ?? false) else {
       return
     }
+    if core.instanceCount > 0 && !isTeardownOver() { return }
     if !hasAnnouncedLeaving {
       if hasStrays() { return }
       hasAnnouncedLeaving = true
@@ -458,6 +537,17 @@ package final class WorkerLoop {
     siblings.bePatient()
     mailbox.send(WireWriter(.goodbye), to: 0, .manager)
   }
+
+  /// Instances get a while to tear their contexts down, then they are killed.
+  private func isTeardownOver() -> Bool {
+    let now = monotonicNanoseconds()
+    let since = teardownSince ?? now
+    teardownSince = since
+    if now - since > Limits.killGraceNanoseconds { instances?.killAll() }
+    return false
+  }
+
+  private var teardownSince: Int64?
 
   /// Whether processes of ended attempts are still dying; after five seconds nobody waits for them.
   private func hasStrays() -> Bool {
@@ -484,6 +574,7 @@ package final class WorkerLoop {
   /// goes as far as the launcher's patience lets it.
   package func abandon() {
     for child in children.values { child.signal(SIGKILL) }
+    instances?.killAll()
     // Whoever had left its group comes to us when its parent is dead, so look again; within 200 ms,
     // since the launcher gives a second for everything.
     for _ in 0..<100 {
@@ -505,6 +596,9 @@ enum PollToken {
   static let managerHelpers: UInt64 = 3
   static func pipe(_ descriptor: Int32) -> UInt64 {
     1 << 32 | UInt64(UInt32(bitPattern: descriptor))
+  }
+  static func host(_ descriptor: Int32) -> UInt64 {
+    3 << 32 | UInt64(UInt32(bitPattern: descriptor))
   }
   static func process(_ rank: Int) -> UInt64 {
     2 << 32 | UInt64(UInt32(truncatingIfNeeded: rank))
