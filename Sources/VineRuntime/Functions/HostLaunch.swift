@@ -8,7 +8,9 @@ enum HostProgram {
   /// What the interpreter is given: it reads the host from its standard input, which becomes the
   /// channel, so that nothing has to be installed, nor a long text be an argument.
   static let pythonStart = """
-    import os
+    import os, sys
+    if sys.version_info < (3, 8):
+        sys.exit("Python 3.8 or later is needed, this is " + sys.version.split()[0])
     def take(n):
         data = b""
         while len(data) < n:

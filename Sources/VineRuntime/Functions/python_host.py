@@ -285,8 +285,6 @@ def load(order):
     """The functions, with the module loaded and its context set up."""
     if order.version != PROTOCOL:
         raise Problem("the host speaks protocol %d, the rank %d" % (PROTOCOL, order.version))
-    if sys.version_info < (3, 8):
-        raise Problem("Python 3.8 or later is needed, this is %s" % sys.version.split()[0])
     if order.environment:
         add_environment(order.environment)
     path = os.path.abspath(order.source)
