@@ -11,6 +11,7 @@ context_calls() { # LEVEL SENTENCES
     esac
 }
 context_sentences=(1 4 16 64)
+declare -A context_cpu
 context_threads=(env OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1)
 
 prepare_context() {
@@ -95,7 +96,8 @@ context_one() { # CONTENDER: LEVEL, SENTENCES
             return
         fi
     fi
-    record "CPU ms/call" "$1" "$(calculate "$cpu * 1e3 / $count")"
+    context_cpu[$level-$sentences]=$(calculate "$cpu * 1e3 / $count")
+    record "CPU ms/call" "$1" "${context_cpu[$level-$sentences]}"
     record "wall ms/call" "$1" "$(calculate "$span * 1e3 / $count")"
 }
 
@@ -106,6 +108,7 @@ context_half() { # LEVEL
 
 round_context() {
     local contenders=() sentences level
+    context_cpu=()
     if [[ -n $context_reason ]]; then
         for sentences in "${context_sentences[@]}"; do
             for level in l1 l2 fork direct loop; do absent "$level, $sentences" "$context_reason"; done
@@ -115,6 +118,11 @@ round_context() {
             for level in l1 l2 fork direct loop; do contenders+=("$level, $sentences"); done
         done
         in_turn context_one "${contenders[@]}"
+        for sentences in "${context_sentences[@]}"; do
+            [[ -n ${context_cpu[direct-$sentences]:-} && -n ${context_cpu[loop-$sentences]:-} ]] || continue
+            record "CPU ms/call over 1.15 x the loop" "direct, $sentences" \
+                "$(calculate "${context_cpu[direct-$sentences]} - 1.15 * ${context_cpu[loop-$sentences]}")"
+        done
     fi
     in_turn context_half l1 fork direct
 }

@@ -26,3 +26,58 @@ test_function_threads_run_gangs_beside_their_loops() {
         assert_same expected sorted
     done
 }
+
+test_python_library_between_commands() {
+    need python3
+    example library-python
+    vine 4 0 example/workflow.json
+    assert_file example/results/verdict.json '{"gladdest":1,"totals":[0.0,2.5]}'
+    assert_file example/results/line.txt 'the verdict: {"gladdest":1,"totals":[0.0,2.5]}'
+}
+
+test_c_library() {
+    need cc
+    example library-c
+    example/build.sh
+    vine 3 0 example/workflow.json
+    assert_equal 18 "$(wc -l <example/results/periods.txt)" "lines of the table"
+    assert_equal '  0 degrees   2.006067 s' "$(head -n 1 example/results/periods.txt)"
+    assert_equal '170 degrees   4.893524 s' "$(tail -n 1 example/results/periods.txt)"
+    assert_file example/results/longest.json 4.893524274105
+}
+
+test_fortran_library() {
+    need gfortran
+    example library-fortran
+    example/build.sh
+    vine 2 0 example/workflow.json
+    assert_file example/results/temperatures.json '[0.0000000000,0.0000019073,0.3162903042,0.9973557018,1.0000000000]'
+}
+
+test_swift_library() {
+    need swiftc
+    example library-swift
+    example/build.sh >said 2>&1 || { cat said; fail "cannot build it"; }
+    vine 2 0 example/workflow.json
+    assert_file example/results/first.json 25
+    assert_file example/results/last.json 65
+}
+
+test_inference_gives_equal_digests_on_all_levels() {
+    need python3 tar
+    example inference
+    local level status=0
+    example/prepare.sh >prepared 2>&1 || status=$?
+    ((status != 77)) || skip "no model: $(tail -n 1 prepared)"
+    ((status == 0)) || { cat prepared; fail "prepare.sh: status $status"; }
+    mkdir model
+    tar -xf example/model.tar -C model
+    export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+    PYTHONPATH=model python3 -s -B example/check.py
+    PYTHONPATH=model python3 -s -B example/embed.py 0 6 2 >expected
+    for level in l1 l2 fork direct; do
+        "$root/Examples/inference/generate.py" "$level" 6 2 >"example/$level.json"
+        vine 3 0 "example/$level.json" --run-dir "run-$level"
+        assert_same expected "example/results/$level-2.txt"
+    done
+}

@@ -1,0 +1,9 @@
+#!/bin/sh
+# Makes libheat.so beside its source. VINE_FORTRAN: the directory of vine_function.f90.
+cd "$(dirname "$0")" || exit
+objects=$(mktemp -d) || exit
+"${FC:-gfortran}" -O2 -shared -fPIC -J "$objects" \
+    -o libheat.so "${VINE_FORTRAN:-../../Sources/CVineHost}/vine_function.f90" heat.f90
+status=$?
+rm -rf "$objects"
+exit $status

@@ -1,0 +1,7 @@
+#!/bin/sh
+# Makes libprimes.so beside its source, with Swift's runtime in it. VINE_INCLUDE: where
+# vine_function.h is.
+cd "$(dirname "$0")" || exit
+exec "${SWIFTC:-swiftc}" -O -emit-library -static-stdlib -parse-as-library \
+    -import-objc-header "${VINE_INCLUDE:-../../Sources/CVineHost/include}/vine_function.h" \
+    -Xlinker --exclude-libs -Xlinker ALL -o libprimes.so primes.swift
