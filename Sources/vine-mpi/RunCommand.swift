@@ -225,6 +225,9 @@ struct CheckCommand: ParsableCommand {
     do throws(WorkflowError) {
       let loaded = try loadWorkflow(path: workflow, options: options)
       for warning in loaded.warnings { complain("\(workflow): warning: \(warning)") }
+      for warning in loaded.workflow.importWarnings() {
+        complain("\(workflow): warning: \(warning)")
+      }
       for problem in loaded.unsupported {
         complain("\(workflow): correct, but not run by this version: \(problem)")
       }

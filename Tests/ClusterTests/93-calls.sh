@@ -7,7 +7,7 @@
 module() {
     cat >lib.py <<'END'
 import os, time
-WORK = os.environ["WORK"]
+WORK = os.environ.get("WORK", ".")
 base = 0
 seen = []
 def note(name):
@@ -169,4 +169,255 @@ test_an_item_that_fails_is_named() {
     vine 0 1 w.json
     assert_says "ZeroDivisionError"
     assert_says "[Ii]tem.* 2|\[2\]"
+}
+
+# --- faults -----------------------------------------------------------------
+
+hosts_of_library() { # processes that are instances
+    grep -slFz "VINE_LIBRARY=" /proc/[0-9]*/environ | sed 's|/proc/||; s|/environ||' || true
+}
+has_lines() { [[ -e $1 && $(wc -l <"$1") -ge $2 ]]; } # FILE COUNT
+
+# case 41: the instance is killed under four calls
+instance_killed() { # MODE SLOTS CORES
+    module
+    local tasks="" index
+    for index in 1 2 3 4; do
+        tasks+=',{"id": "t'$index'", "call": {"library": "l", "function": "slow", "args": [2, '$index']},
+          "result": "r'$index'"}'
+    done
+    flow "$(library "$1" ', "slots": '"$2"', "cores": '"$3")" "${tasks:1}"
+    begin 2 w.json
+    wait_for 20 has_lines calls 4
+    local instance
+    instance=$(head -n 1 setups)
+    kill -KILL "$instance"
+    wait "$pid" || true
+    assert_equal 0 "$(outcome run)" status
+    for index in 1 2 3 4; do assert_file "r$index" "$index"; done
+    assert_equal 2 "$(setups)" set-ups
+    assert_equal 8 "$(wc -l <calls)" "begun calls"
+}
+test_case_41_an_instance_is_killed_under_four_calls() {
+    instance_killed fork 4 "$cores"
+}
+
+# case 42
+test_case_42_a_set_up_that_always_fails() {
+    cat >broken.py <<'END'
+import os
+def setup():
+    with open(os.path.join(os.environ["WORK"], "setups"), "a") as file: file.write("x\n")
+    raise RuntimeError("no weights here")
+def f(x): return x
+END
+    flow '{"b": {"language": "python", "module": "broken.py", "functions": ["f"],
+      "context": {"function": "setup"}, "env": {"WORK": "'"$work"'"}, "cores": '"$cores"'}}' '
+      {"id": "x", "call": {"library": "b", "function": "f", "args": [1]}},
+      {"id": "y", "call": {"library": "b", "function": "f", "args": [{"$ref": "x"}]}},
+      {"id": "z", "command": "echo fine > z", "outputs": ["z"]}'
+    vine 2 1 w.json
+    assert_file z fine
+    assert_equal 3 "$(setups)" set-ups
+    assert_says "task x failed: the library b cannot be set up"
+    assert_says "no weights here"
+}
+
+# case 43
+poisoned() { # MODE EXPECTED
+    module
+    local tasks="" index
+    for index in 1 2 3; do
+        tasks+=',{"id": "t'$index'", "call": {"library": "l", "function": "poison", "args": [0]},
+          "result": "r'$index'"}'
+    done
+    flow "$(library "$1" ', "cores": '"$cores")" "${tasks:1}"
+    vine 0 0 w.json
+    assert_equal "$2" "$(cat r1 r2 r3 | fold -w1 | sort | tr -d '\n')" results
+}
+test_case_43_fork_keeps_calls_apart() {
+    poisoned fork 111
+}
+test_case_43_direct_does_not() {
+    poisoned direct 123
+}
+
+too_long() { # MODE SET-UPS
+    module
+    flow "$(library "$1" ', "cores": '"$cores")" '
+      {"id": "long", "call": {"library": "l", "function": "slow", "args": [60]}, "timeout": 1},
+      {"id": "next", "call": {"library": "l", "function": "add", "args": [1]}, "after": [],
+        "result": "next"}'
+    vine 2 1 w.json
+    assert_file next 101
+    assert_says "task long failed: over its time limit"
+    assert_equal "$2" "$(setups)" set-ups
+    [[ -z $(hosts_of_library) ]] || fail "processes are left"
+}
+test_a_call_over_its_time_limit_fork() {
+    too_long fork 1
+}
+test_a_call_over_its_time_limit_direct() {
+    too_long direct 2
+}
+
+test_results_outlive_a_killed_job() {
+    module
+    flow "$(library direct ', "cores": '"$cores")" '
+      {"id": "a", "call": {"library": "l", "function": "slow", "args": [0, 5]}},
+      {"id": "m", "map": {"library": "l", "function": "slow", "over": [0, 0, 0, 0], "chunk": 1}},
+      {"id": "wait", "command": "while [ ! -e '"$work"'/go ]; do sleep 0.1; done", "after": ["a", "m"]},
+      {"id": "b", "call": {"library": "l", "function": "add", "args": [{"$ref": "a"}]},
+        "after": ["wait"], "result": "b.json"}'
+    begin 2 w.json
+    wait_for 20 has_lines calls 5
+    wait_for 20 eval '[[ $(entries RESULT) == 6 ]]'
+    kill_run KILL
+    touch go
+    vine 2 0 w.json
+    assert_file b.json 105
+    assert_equal 5 "$(wc -l <calls)" "calls in both sessions"
+    assert_says "going on with"
+}
+
+test_an_edited_function_is_called_again_and_an_equal_result_ends_it() {
+    module
+    flow "$(library fork)" '
+      {"id": "a", "call": {"library": "l", "function": "slow", "args": [0, 7]}},
+      {"id": "b", "call": {"library": "l", "function": "slow", "args": [0, {"$ref": "a"}]},
+        "result": "b.json"},
+      {"id": "stop", "command": "exit $(cat '"$work"'/status)"}'
+    echo 1 >status
+    vine 0 1 w.json
+    assert_equal 2 "$(wc -l <calls)" calls
+    echo "# a remark" >>lib.py
+    echo 0 >status
+    vine 0 0 w.json
+    # The code of both is another one.
+    assert_equal 4 "$(wc -l <calls)" calls
+}
+
+test_a_rank_is_killed_under_its_instance() {
+    module
+    flow "$(library direct)" '
+      {"id": "m", "map": {"library": "l", "function": "slow", "over": [1, 1, 1, 1], "chunk": 1,
+        "args": [{"$item": true}, 3]}, "result": "m.json"}'
+    mkdir -p scratch
+    mpirun --enable-recovery -n 3 "$VINE_MPI" w.json --run-dir run --scratch "$work/scratch" \
+        --node-timeout 4 >said 2>&1 &
+    pid=$!
+    wait_for 20 has_lines calls 2
+    local instance rank
+    instance=$(head -n 1 setups)
+    rank=$(awk '/^PPid:/ {print $2}' "/proc/$instance/status")
+    kill -KILL "$rank"
+    wait "$pid" || true
+    assert_equal 0 "$(outcome run)" status
+    assert_file m.json "[3,3,3,3]"
+}
+
+# --- other kinds ------------------------------------------------------------
+
+native() { # HOW
+    need gcc
+    cat >native.c <<'END'
+#include <stdlib.h>
+#include <vine_function.h>
+static long base;
+int prepare(vine_call *call) { base = atol(call->arguments + 1); return 0; }
+int add(vine_call *call) { return vine_printf(call, "%ld", base + atol(call->arguments + 1)); }
+int crash(vine_call *call) { (void)call; abort(); }
+int refuse(vine_call *call) { return vine_fail(call, "not with me"); }
+END
+    gcc -shared -fPIC -I "$root/Sources/CVineHost/include" -o native.so native.c
+    flow '{"n": {"language": "native", "shared_object": "native.so",
+      "functions": ["add", "crash", "refuse"], "context": {"function": "prepare", "args": [40]}}}' '
+      {"id": "a", "call": {"library": "n", "function": "add", "args": [2]}},
+      {"id": "m", "map": {"library": "n", "function": "add", "over": {"range": [0, 100]},
+        "args": [{"$item": true}], "chunk": 30}},
+      {"id": "b", "call": {"library": "n", "function": "add", "args": [{"$ref": "m", "path": "/99"}]},
+        "result": "b.json"},
+      {"id": "refused", "call": {"library": "n", "function": "refuse"}},
+      {"id": "crashed", "call": {"library": "n", "function": "crash"}}'
+    vine "$1" 1 w.json
+    assert_file b.json 179
+    assert_says "not with me"
+    assert_says "task crashed failed: its library died under it"
+    assert_equal 7 "$(summary '["tasks"]["done"]')" "done tasks"
+}
+test_native_embedded() {
+    native 0
+}
+test_native_3_ranks() {
+    native 3
+}
+
+test_an_environment_is_unpacked_once_per_node() {
+    module
+    mkdir -p env/lib
+    echo 'def number(): return 7' >env/extra.py
+    tar -C env -cf env.tar .
+    cat >uses.py <<'END'
+import extra
+def f(x): return x + extra.number()
+END
+    flow '{"e": {"language": "python", "module": "uses.py", "functions": ["f"],
+      "environment": "env.tar"}}' '
+      {"id": "m", "map": {"library": "e", "function": "f", "over": [1, 2, 3]}, "result": "m.json"}'
+    vine 3 0 w.json
+    assert_file m.json "[8,9,10]"
+}
+
+test_the_table_of_calls_adds_up() {
+    module
+    flow "$(library direct ', "cores": '"$cores")" '
+      {"id": "m", "map": {"library": "l", "function": "add", "over": {"range": [0, 20]}, "chunk": 2}}'
+    vine 2 0 w.json --calls calls.tsv
+    python3 - <<'END'
+rows = [line.split("\t") for line in open("calls.tsv").read().splitlines()]
+assert rows[0][0] == "# id" and len(rows) == 11, rows
+assert sum(row[2] == "cold" for row in rows[1:]) >= 1
+for row in rows[1:]:
+    parts = [float(x) for x in row[3:]]
+    assert abs(sum(parts[:-1]) - parts[-1]) < 1e-6 and min(parts) >= 0, row
+END
+    assert_equal 10 "$(summary '["libraries"]["l"]["calls"]')" calls
+}
+
+test_a_library_larger_than_any_node_is_refused() {
+    module
+    flow "$(library fork ', "cores": 60000')" '
+      {"id": "x", "call": {"library": "l", "function": "add", "args": [1]}},
+      {"id": "y", "command": "true"}'
+    vine 2 1 w.json
+    assert_says "task x failed: asks for 60000 cores"
+}
+
+# two libraries that each need all cores take turns, and commands get theirs
+test_instances_give_their_room_to_others() {
+    module
+    cp lib.py lib2.py
+    local all="\"cores\": $cores"
+    flow '{"p": {"language": "python", "module": "lib.py", "functions": ["add"], '"$all"'},
+      "q": {"language": "python", "module": "lib2.py", "functions": ["add"], '"$all"'}}' '
+      {"id": "a", "call": {"library": "p", "function": "add", "args": [1]}},
+      {"id": "b", "call": {"library": "q", "function": "add", "args": [{"$ref": "a"}]}},
+      {"id": "c", "command": "echo c > c", "outputs": ["c"], '"$all"', "after": ["b"]},
+      {"id": "d", "call": {"library": "p", "function": "add", "args": [{"$ref": "b"}]},
+        "after": ["c"], "result": "d.json"}'
+    vine 2 0 w.json
+    assert_file d.json 1
+    assert_equal 2 "$(summary '["libraries"]["p"]["setups"]')" "set-ups of p"
+}
+
+test_check_names_imports_that_are_missing() {
+    mkdir env
+    echo 'x = 1' >env/there.py
+    tar -C env -cf env.tar .
+    printf 'import os, there\nimport not_there\ndef f(x): return x\n' >uses.py
+    flow '{"e": {"language": "python", "module": "uses.py", "functions": ["f"],
+      "environment": "env.tar"}}' '
+      {"id": "x", "call": {"library": "e", "function": "f", "args": [1]}}'
+    vine 0 0 check w.json
+    assert_says "library e: .*not_there"
 }

@@ -13,7 +13,6 @@ private struct HostedInstance {
   let sandbox: Sandbox
   /// Its directory, as the room for sandboxes knows it.
   let sandboxOrder: AttemptOrder
-  var isOutputWatched = true
   /// Why it could not be set up.
   var setupError: CallError?
 }
@@ -44,7 +43,6 @@ final class InstanceRoom {
   private var unflushed: [AllocationID] = []
   /// Results on their way into messages.
   private var results: [FileValue: [UInt8]] = [:]
-  private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 4096)
   /// What people should know of an attempt, or of a library.
   let say: (AttemptNote) -> Void
   let sayOfLibrary: (LibraryNote) -> Void
@@ -60,8 +58,6 @@ final class InstanceRoom {
     self.say = say
     self.sayOfLibrary = sayOfLibrary
   }
-
-  deinit { buffer.deallocate() }
 
   func receive(_ order: InstanceOrder) { instanceOrders[order.allocation] = order }
   func receive(_ order: CallOrder) { callOrders[order.attempt.attempt.task] = order }
@@ -88,7 +84,6 @@ final class InstanceRoom {
         host: host, order: order, sandbox: sandbox, sandboxOrder: sandboxOrder)
       if let processID = host.processID { allocationOfProcess[processID] = allocation }
       watch(host.descriptor, allocation)
-      watch(host.output.descriptor, allocation)
       return []
     } catch {
       room.recycle(sandbox, sandboxOrder)
@@ -161,11 +156,6 @@ final class InstanceRoom {
   func onReady(_ token: UInt64) -> [WorkerEvent]? {
     guard let allocation = allocationOfToken[token] else { return nil }
     guard let instance = instances[allocation] else { return [] }
-    let output = instance.host.output
-    if token == PollToken.host(output.descriptor) {
-      if !output.drain(with: buffer) { unwatch(output.descriptor) }
-      return []
-    }
     return take(instance.host.takeReports(), of: allocation)
   }
 
@@ -174,9 +164,6 @@ final class InstanceRoom {
     guard let allocation = allocationOfProcess.removeValue(forKey: exit.pid),
       let instance = instances[allocation]
     else { return nil }
-    let output = instance.host.output
-    _ = output.drain(with: buffer, roundsMax: 1024)
-    unwatch(output.descriptor)
     unwatch(instance.host.descriptor)
     let reports = instance.host.onExit(isSignaled: exit.is_signaled != 0, status: exit.status)
     var events = take(reports, of: allocation)
