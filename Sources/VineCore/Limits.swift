@@ -39,8 +39,17 @@ package enum Limits {
   /// A lane is kept filled for this long ahead, in nanoseconds: more than a round trip between
   /// a busy manager and a worker, less than anybody notices at the end of a run.
   package static let laneAheadNanoseconds: Int64 = 4_000_000
-  /// Transfers that one node serves at once.
+  /// Transfers that one node serves at once, unless the description's policy says otherwise.
   package static let transfersPerSourceMax = 4
+  /// A transfer of a small file counts as this part of one: what it costs is a message, not a share
+  /// of the link.
+  package static let smallTransfersPerTransfer = 64
+  /// Bytes of a file that travels within one message.
+  package static let smallFileByteCountMax: Int64 = 32 << 10
+  /// Bytes of a chunk, the unit in which files are passed on before they are whole.
+  package static let chunkByteCount: Int64 = 1 << 20
+  /// Chunks that a file of unknown size is taken to have when sources are chosen.
+  package static let chunksOfUnknownFile = 32
   /// Transfers that one node receives at once.
   package static let transfersPerReceiverMax = 16
   /// What a node is assumed to receive from another in a second, until it was measured: a link of

@@ -238,6 +238,8 @@ struct Checkers {
     }
   }
 
+  /// In this session.
+  private var readShared: Set<FileValue> = []
   /// Some tasks are drawn to be other than they say.
   var hasLiars = false
   /// Set-ups are drawn to fail.
@@ -290,6 +292,16 @@ struct Checkers {
   /// A transfer begins or ends to read a node.
   mutating func reads(_ value: FileValue, from node: Int, isThere: Bool) {
     if !isThere { violate("\(value) is read from node \(node), which does not have it") }
+  }
+
+  /// A node begins to read the shared file system, in a run in which nothing was lost so far.
+  mutating func readsShared(_ value: FileValue) {
+    let file = workflow.files[value.file]
+    // What lives for one task is read for each.
+    if hasFileErrors || file.producer != .none || file.lifetime == .task { return }
+    if !readShared.insert(value).inserted {
+      violate("\(value) is read from the shared file system twice")
+    }
   }
 
   /// A commit begins or ends to read a cache.
@@ -345,6 +357,7 @@ struct Checkers {
     instances = InstanceChecker()
     successes = []
     newlyAccepted = []
+    readShared = []
     isDraining = false
     var isDurable = Array(repeating: false, count: workflow.files.count)
     let taskCount = workflow.tasks.count

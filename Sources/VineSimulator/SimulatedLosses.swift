@@ -62,6 +62,7 @@ extension Simulation {
       checkers?.instanceEnded(InstanceKey(worker, allocation), on: rank.node)
     }
     rank.instances = [:]
+    loseTransfers(of: worker, rank)
     if isDead(node: rank.node) { nodes[rank.node].cache = [:] }
   }
 
@@ -75,8 +76,8 @@ extension Simulation {
     hear(.workerLost(worker), at: now)
     let stalled = rank.stalledTransfers
     rank.stalledTransfers = []
-    for event in stalled {
-      heap.insert(event, at: now.adding(nanoseconds: 1 + (faults?.delay() ?? 0)))
+    for row in stalled {
+      heap.insert(.transferEnded(row), at: now.adding(nanoseconds: 1 + (faults?.delay() ?? 0)))
     }
   }
 
@@ -93,7 +94,9 @@ extension Simulation {
     let index: Int
     switch event {
     case .toWorker(let worker, _), .toManager(let worker, _): index = ranks[worker.index].node
-    case .transferEnded(_, _, _, .node(let agent), _, _, _): index = ranks[agent.index].node
+    case .transferEnded(let row):
+      guard let agent = row.source.agent else { return false }
+      index = ranks[agent.index].node
     default: return false
     }
     guard nodes[index].isSilent else { return false }

@@ -66,6 +66,14 @@ struct SimulatedNetwork {
     done(serve(&receiveFreeAt[node], byteCount, model.nodeBandwidth, now))
   }
 
+  /// How long the last chunk of a file takes from one node to the next.
+  func chunkNanoseconds(of byteCount: Int64) -> Int64 {
+    var freeAt: Int64 = 0
+    return serve(
+      &freeAt, min(byteCount, Limits.chunkByteCount), model.nodeBandwidth, Instant.zero)
+      + model.messageLatencyNanoseconds
+  }
+
   private func done(_ nanoseconds: Int64) -> Instant {
     Instant(nanoseconds: nanoseconds + model.transferLatencyNanoseconds)
   }

@@ -9,6 +9,16 @@ struct SimulatedNode {
   let workers: Range<Int>
   /// What it holds, and who made it.
   var cache: [FileValue: Origin] = [:]
+  /// What it is getting, by which transfer.
+  var growing: [FileValue: TransferID] = [:]
+  /// What is left of transfers that failed.
+  var parts: Set<FileValue> = []
+  /// Transfers that have read all there is so far, and wait for the rest.
+  var followers: [FileValue: [SimulatedTransfer]] = [:]
+  /// The rank that got the last order about files.
+  var agent = WorkerID.none
+
+  func isGetting(_ value: FileValue) -> Bool { growing[value] != nil || parts.contains(value) }
   var isRegistered = false
   /// Nobody hears it and it hears nobody.
   var isSilent = false
@@ -44,7 +54,9 @@ final class SimulatedRank {
   /// What it said last never arrives.
   var losesLastWords = false
   /// Transfers that read from it when it died: their receivers wait until it is declared lost.
-  var stalledTransfers: [SimulatedEvent] = []
+  var stalledTransfers: [SimulatedTransfer] = []
+  /// The last transfer it was ordered.
+  var lastTransfer: TransferID?
 
   init(node: Int) { self.node = node }
 }
@@ -55,8 +67,7 @@ enum SimulatedEvent {
   case toManager(WorkerID, WorkerMessage)
   case processEnded(WorkerID, AttemptID, ExitStatus, token: UInt32)
   case settled(WorkerID, AttemptID, isSuccess: Bool)
-  case transferEnded(
-    WorkerID, FileValue, TransferID, TransferSource, byteCount: Int64, Int32, Origin)
+  case transferEnded(SimulatedTransfer)
   case hashed(WorkerID, FileValue, byteCount: Int64)
   case instanceReady(WorkerID, AllocationID, token: UInt32, setupNanoseconds: Int64)
   case instanceExited(WorkerID, AllocationID, token: UInt32)

@@ -61,12 +61,10 @@ extension Simulation {
         at: now.adding(nanoseconds: 1_000))
     case .forget(let attempt): checkers?.forgotten(attempt)
     case .fetch(let value, let transfer, let source, let byteCount):
+      nodes[rank.node].agent = worker
       fetch(value, transfer, from: source, byteCount: byteCount, to: worker, at: now)
     case .unlink(let value):
-      let node = rank.node
-      if nodes[node].cache.removeValue(forKey: value) == nil && isPristine {
-        checkers?.violate("\(value) is unlinked on node \(node), which does not have it")
-      }
+      unlink(value, on: rank.node, at: now)
     case .commit(let value): commit(value, from: worker, at: now)
     case .startInstance(let allocation, let library):
       startInstance(allocation, of: library, worker, rank, at: now)
@@ -280,55 +278,10 @@ extension Simulation {
     carryOutWorkerEffects(of: worker, rank, at: now)
   }
 
-  // MARK: Files
-
-  private mutating func fetch(
-    _ value: FileValue, _ transfer: TransferID, from source: TransferSource, byteCount: Int64,
-    to worker: WorkerID, at now: Instant
-  ) {
-    let node = ranks[worker.index].node
-    let file = value.file
-    result.transferCount += 1
-    let end: Instant
-    var origin: Origin?
-    switch source {
-    case .sharedFileSystem:
-      origin = shared(value)
-      // An order may cross with the end of its value: the reader finds nothing.
-      if origin == nil && !discarded.contains(value) {
-        checkers?.violate("\(value) is fetched before it is written")
-      }
-      end = network.sharedToNode(node, byteCount: byteCount, from: now)
-      result.bytes.sharedToNode += byteCount
-    case .manager:
-      origin = .source(file)
-      end = network.managerToNode(node, byteCount: byteCount, from: now)
-      result.bytes.managerToNode += byteCount
-    case .node(let agent):
-      let other = ranks[agent.index].node
-      origin = nodes[other].cache[value]
-      if !ranks[agent.index].isDead {
-        checkers?.reads(value, from: other, isThere: origin != nil)
-      }
-      end = network.nodeToNode(other, node, byteCount: byteCount, from: now)
-      result.bytes.nodeToNode += byteCount
-    case .derivation:
-      origin = derive(value, transfer, on: node)
-      end = now.adding(nanoseconds: 1 + (faults?.delay() ?? 1_000_000))
-    }
-    if nodes[node].cache[value] != nil && isPristine {
-      checkers?.violate("\(file) is fetched to node \(node), which has it")
-    }
-    var error = origin == nil ? 2 : faults?.transferError() ?? 0
-    if error != 0, source == .derivation, faults?.coin() ?? false { error = derivationFailedError }
-    heap.insert(
-      .transferEnded(
-        worker, value, transfer, source, byteCount: byteCount, error, origin ?? .source(file)),
-      at: end)
-  }
+  // MARK: Derivations
 
   /// A derived file is made of what the order named, all of which has to be there.
-  private mutating func derive(
+  mutating func derive(
     _ value: FileValue, _ transfer: TransferID, on node: Int
   ) -> Origin? {
     var reads: [Origin] = []
@@ -345,47 +298,7 @@ extension Simulation {
     return origin
   }
 
-  /// What a reader of the shared file system finds under the name of a value.
-  private func shared(_ value: FileValue) -> Origin? {
-    let producer = workflow.files[value.file].producer
-    if producer == .none { return .source(value.file) }
-    if workflow.tasks[producer].usesSandbox {
-      return durableValues[value] ?? publishedCopy(of: value)
-    }
-    return sharedFiles[value.file]
-  }
-
-  private func publishedCopy(of value: FileValue) -> Origin? {
-    renamed[value].flatMap { sharedFiles[value.file] == $0 ? $0 : nil }
-  }
-
-  /// A transfer ended, well or with an errno.
-  mutating func transferEnded(
-    _ worker: WorkerID, _ value: FileValue, _ transfer: TransferID, _ source: TransferSource,
-    byteCount: Int64, error: Int32, _ origin: Origin, at now: Instant
-  ) {
-    if ranks[worker.index].isDead { return }
-    var error = error
-    for input in derivationInputs.removeValue(forKey: transfer) ?? []
-    where nodes[ranks[worker.index].node].cache[input] == nil {
-      checkers?.violate("\(input) goes while \(value) is made of it")
-    }
-    if case .node(let agent) = source {
-      let other = ranks[agent.index]
-      if other.isDead && !other.isDeclaredLost {
-        other.stalledTransfers.append(
-          .transferEnded(worker, value, transfer, source, byteCount: byteCount, error, origin))
-        return
-      }
-      if other.isDead {
-        error = 5
-      } else {
-        checkers?.reads(value, from: other.node, isThere: nodes[other.node].cache[value] != nil)
-      }
-    }
-    if error == 0 { nodes[ranks[worker.index].node].cache[value] = origin }
-    tell(worker, .transferred(transfer, byteCount: byteCount, error: error), at: now)
-  }
+  // MARK: Commits
 
   private mutating func commit(_ value: FileValue, from worker: WorkerID, at now: Instant) {
     let node = ranks[worker.index].node

@@ -159,10 +159,7 @@ package struct Simulation: ~Copyable {
       settle(worker, attempt, isSuccess: isSuccess, at: now)
     case .hashed(let worker, let value, let byteCount):
       hashed(worker, value, byteCount: byteCount, at: now)
-    case .transferEnded(
-      let worker, let value, let transfer, let source, let byteCount, let error, let origin):
-      transferEnded(
-        worker, value, transfer, source, byteCount: byteCount, error: error, origin, at: now)
+    case .transferEnded(let row): transferEnded(row, at: now)
     case .commitEnded(let worker, let value, let byteCount, let error, let origin):
       commitEnded(worker, value, byteCount: byteCount, error: error, origin, at: now)
     case .instanceReady(let worker, let allocation, let token, let setup):

@@ -84,6 +84,12 @@ struct RunCommand: ParsableCommand {
   @Option(
     help: "Write a row per call: id, library, cold or warm, and where its time went (seconds).")
   var calls: String?
+  @Option(
+    help: """
+      Write a row per transfer: file, from (shared, manager or a node; + before a node that had \
+      not all of it yet), to, start, end, bytes, error (tab-separated, seconds).
+      """)
+  var transfers: String?
   @Option(help: "Write a row per file: id, bytes, SHA-256 (tab-separated).")
   var digests: String?
   @Flag(help: "Show progress as one line that is rewritten.")
@@ -126,6 +132,7 @@ struct RunCommand: ParsableCommand {
     options.scratch = scratch.map(absolutePath) ?? ""
     options.tracePath = trace
     options.callsPath = calls
+    options.transfersPath = transfers
     options.nodeTimeoutNanoseconds = Int64(nodeTimeout * 1e9)
     options.hasFunctionThread = inRank
     options.digestsPath = digests

@@ -141,11 +141,12 @@ struct WorkflowBuilder {
   var workflow = Workflow()
 
   mutating func file(
-    _ kind: FileKind = .path, lifetime: CacheLifetime = .workflow
+    _ kind: FileKind = .path, lifetime: CacheLifetime = .workflow, byteCount: Int64 = -1
   ) -> FileID {
     do {
       return try workflow.appendFile(
-        id: "file-\(workflow.files.count)", kind: kind, lifetime: lifetime)
+        id: "file-\(workflow.files.count)", kind: kind, lifetime: lifetime,
+        byteCountHint: byteCount)
     } catch {
       Issue.record(error)
       return .none

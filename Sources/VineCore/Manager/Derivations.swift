@@ -42,7 +42,7 @@ extension Manager {
     case .node where byteCount >= Limits.measuredByteCountMin && nanoseconds > 0:
       let measured = Double(byteCount) / Double(nanoseconds) * 1e9
       bytesPerSecond += (measured - bytesPerSecond) / 8
-    case .node, .manager, .sharedFileSystem: break
+    case .node, .relay, .manager, .sharedFileSystem: break
     }
   }
 
@@ -52,6 +52,7 @@ extension Manager {
   mutating func derive(_ replica: UInt32, effects: inout [ManagerEffect]) {
     let row = replicas[replica]
     replicas[replica].state = .creating
+    replicas[replica].isRelayable = false
     replicas[replica].isGatheringInputs = true
     var missing: UInt32 = 0
     for input in workflow.derivation(of: row.file)?.inputs ?? [] {
@@ -74,7 +75,7 @@ extension Manager {
       stopGathering(replica, effects: &effects)
       demands[file]?.usableCount -= 1
       wake(file)
-      replicas.remove(replica)
+      forget(replica, effects: &effects)
       return
     }
     replicas[replica].isGatheringInputs = false
@@ -129,6 +130,7 @@ extension Manager {
       stopGathering(dependant, effects: &effects)
       demands[file]?.usableCount -= 1
       wake(file)
+      replicas[dependant].state = .planned
       failWaiters(of: dependant, error: error, cause: cause, at: now, effects: &effects)
     }
   }
@@ -152,7 +154,7 @@ extension Manager {
       demands[file]?.usableCount -= 1
       wake(file)
       if replicas[dependant].pinCount == 0 {
-        replicas.remove(dependant)
+        forget(dependant, effects: &effects)
       } else {
         replicas[dependant].state = .planned
         demand(dependant)

@@ -18,6 +18,46 @@ extension Manager {
     }
     invariant(active == attempts.liveCount, "attempts without tasks")
     for node in nodes.rows.ids { checkPool(of: node) }
+    checkTransfers()
+  }
+
+  private func checkTransfers() {
+    var readers: [UInt32: Int] = [:]
+    var serveLoads: [NodeID: Int] = [:]
+    var receiveLoads: [NodeID: Int] = [:]
+    for transfer in transfers.ids {
+      guard let row = transfers[transfer] else { continue }
+      receiveLoads[row.node, default: 0] += row.cost
+      if row.sourceReplica != .max {
+        readers[row.sourceReplica, default: 0] += 1
+        serveLoads[replicas[row.sourceReplica].node, default: 0] += row.cost
+      }
+      guard row.replica != .max else { continue }
+      invariant(
+        replicas[row.replica].state == .creating && replicas[row.replica].transfer == transfer,
+        "a transfer into a replica that is not being created by it")
+      checkChain(from: row.replica)
+    }
+    for (replica, count) in readers {
+      invariant(Int(replicas[replica].readerCount) == count, "readers are miscounted")
+      invariant(Int(replicas[replica].pinCount) >= count, "a source is not pinned")
+    }
+    for node in nodes.rows.ids where !nodes[node].isDead {
+      invariant(nodes[node].serveLoad == serveLoads[node] ?? 0, "a node's load is miscounted")
+      invariant(nodes[node].receiveLoad == receiveLoads[node] ?? 0, "a node's load is miscounted")
+    }
+  }
+
+  /// What a replica is made from ends somewhere: in a ring, all would wait for each other.
+  private func checkChain(from replica: UInt32) {
+    var next = replica
+    for _ in 0...nodes.count {
+      guard replicas[next].state == .creating, let row = transfers[replicas[next].transfer],
+        row.sourceReplica != .max
+      else { return }
+      next = row.sourceReplica
+    }
+    invariant(false, "replicas wait for each other")
   }
 
   private func checkLane(_ row: AllocationRow) {

@@ -77,6 +77,8 @@ package struct Manager: ~Copyable {
   var lostWorkers: Set<WorkerID> = []
   /// A worker or a value was lost, so tasks look for their inputs before they queue again.
   var hasLosses = false
+  /// A replica was given up while others read it.
+  var hasGivenUpSources = false
   /// A task became ready since tasks were last placed.
   var hasNewReady = false
   /// Ranks that died under each task.
@@ -252,10 +254,10 @@ package struct Manager: ~Copyable {
       values.arrivals[value] = byteCount
       return
     }
-    _ = replicas.add(
+    let replica = replicas.add(
       value.file, on: node, state: .ready, byteCount: byteCount, attempt: value.attempt)
     demands[value.file]?.usableCount += 1
-    demands[value.file]?.sources.append(node)
+    offer(replica)
     wake(value.file)
   }
 
@@ -264,11 +266,10 @@ package struct Manager: ~Copyable {
     guard let replica = replicas.find(value.file, on: node) else { return false }
     switch replicas[replica].state {
     case .planned: return false
-    case .ready: return replicas[replica].attempt == value.attempt
-    case .creating:
-      return transfers.ids.contains {
-        transfers[$0]?.replica == replica && transfers[$0]?.attempt == value.attempt
-      }
+    case .ready:
+      return replicas[replica].attempt == value.attempt
+        || values.heirs[replica]?.attempt == value.attempt
+    case .creating: return replicas[replica].attempt == value.attempt
     }
   }
 

@@ -13,9 +13,9 @@ struct NodeRow {
   var isDead = false
   /// Whose turn it is.
   var nextExecutor = 0
-  /// Transfers this node sends and receives now.
-  var serveCount = 0
-  var receiveCount = 0
+  /// Transfers this node sends and receives now, in shares of one (`Manager.cost`).
+  var serveLoad = 0
+  var receiveLoad = 0
   /// Files that wait until this node has room to serve them.
   var waitingFiles: Deque<FileID> = []
   /// Planned replicas that wait until this node has room to receive them.

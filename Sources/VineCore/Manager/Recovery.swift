@@ -132,7 +132,10 @@ extension Manager {
       replicas[replica].pinCount = 0
       orphans.append(row.file)
       // A planned one stands in queues, which drop it when its turn comes.
-      if row.state == .planned { continue }
+      if row.state == .planned {
+        demand(replica)
+        continue
+      }
       let heir = values.heirs.removeValue(forKey: replica)
       if row.isUsable || row.state == .creating || heir != nil {
         demands[row.file]?.usableCount -= 1
@@ -149,7 +152,7 @@ extension Manager {
   ) {
     for transfer in transfers.ids {
       guard let row = transfers[transfer] else { continue }
-      if row.source == .node(agent: agent) { transfers[transfer]?.isSourceLost = true }
+      if row.source.agent == agent { transfers[transfer]?.isSourceLost = true }
       if row.node != node { continue }
       _ = transfers.take(transfer)
       endTraffic(of: row, effects: &effects)
@@ -161,6 +164,8 @@ extension Manager {
       replicas[row.replica].state = .planned
       demand(row.replica)
     }
+    // What came before is known to the dead agent alone.
+    for replica in replicas.replicas(on: node) { replicas[replica].hasPart = false }
   }
 
   private mutating func restartCommit(_ commit: CommitRow, effects: inout [ManagerEffect]) {

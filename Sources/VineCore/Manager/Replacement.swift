@@ -80,8 +80,11 @@ extension Manager {
     effects: inout [ManagerEffect]
   ) {
     guard let replica = replicas.find(fresh.file, on: node) else {
-      _ = replicas.add(
+      let replica = replicas.add(
         fresh.file, on: node, state: .ready, byteCount: byteCount, attempt: fresh.attempt)
+      demands[fresh.file]?.usableCount += 1
+      offer(replica)
+      wake(fresh.file)
       return
     }
     let row = replicas[replica]
@@ -98,10 +101,11 @@ extension Manager {
     } else {
       demands[fresh.file]?.usableCount += 1
     }
+    dropPart(of: replica, effects: &effects)
     replicas[replica].state = .ready
     replicas[replica].byteCount = byteCount
     replicas[replica].attempt = fresh.attempt
-    demands[fresh.file]?.sources.append(node)
+    offer(replica)
     wake(fresh.file)
     wakeWaiters(of: replica, effects: &effects)
   }

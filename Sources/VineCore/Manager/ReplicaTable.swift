@@ -4,6 +4,9 @@
 ///
 ///     planned -> creating -> ready -> (removed)
 ///        ^___________|  (the transfer failed: another source)
+///
+/// Others may read it from `creating` on, so `planned` again it may have readers: they wait until it
+/// has found another source.
 package enum ReplicaState: UInt8, Sendable {
   /// Wanted, but no source is free yet.
   case planned
@@ -26,6 +29,18 @@ struct ReplicaRow {
   /// A task changed it in place, or its producer made another value since: those that run keep what
   /// they have, nobody gets it any more.
   var isDamaged = false
+  /// What writes it while it is `creating`.
+  var transfer = TransferID(rawValue: .max)
+  /// While it is `creating`: others may read along.
+  var isRelayable = false
+  /// Transfers that read it.
+  var readerCount: UInt16 = 0
+  /// Stands among the sources of its file's demand.
+  var isOffered = false
+  /// A `planned` one that waits for its turn in a queue.
+  var isQueued = false
+  /// A transfer into it failed, and its node may keep what came for the next one.
+  var hasPart = false
   /// Attempts (rows of the attempt table) that start when it is ready.
   var waiters: [UInt32] = []
   /// Derived replicas of the same node that wait for it as an input.
@@ -38,6 +53,9 @@ struct ReplicaRow {
 
   /// Whether attempts may link it and nodes may read it.
   var isUsable: Bool { state == .ready && !isDamaged }
+
+  /// Whether transfers may read it: what is not whole yet is passed on as it comes.
+  var isServable: Bool { isUsable || (state == .creating && isRelayable) }
 
   var value: FileValue { FileValue(file, attempt: attempt) }
 }

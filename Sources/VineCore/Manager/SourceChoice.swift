@@ -18,23 +18,43 @@ struct FileDemand {
 }
 
 extension Manager {
-  /// Enters a planned replica among those that wait for a source.
+  /// Enters a planned replica among those that wait for a source. One that others read already goes
+  /// first: they wait for it.
   mutating func demand(_ replica: UInt32) {
     let file = replicas[replica].file
-    if demands[file] == nil {
-      var demand = FileDemand()
-      for other in replicas.replicas(of: file) where replicas[other].state != .planned {
-        if replicas[other].isDamaged {
-          if values.heirs[other] != nil { demand.usableCount += 1 }
-          continue
-        }
-        demand.usableCount += 1
-        if replicas[other].state == .ready { demand.sources.append(replicas[other].node) }
-      }
-      demands[file] = demand
+    defer { wake(file) }
+    if replicas[replica].isQueued { return }
+    replicas[replica].isQueued = true
+    if demands[file] == nil { demands[file] = makeDemand(for: file) }
+    if replicas[replica].readerCount > 0 {
+      demands[file]?.planned.prepend(replica)
+    } else {
+      demands[file]?.planned.append(replica)
     }
-    demands[file]?.planned.append(replica)
-    wake(file)
+  }
+
+  private mutating func makeDemand(for file: FileID) -> FileDemand {
+    var demand = FileDemand()
+    for other in replicas.replicas(of: file) {
+      replicas[other].isOffered = false
+      if replicas[other].state == .planned { continue }
+      if replicas[other].isDamaged {
+        if values.heirs[other] != nil { demand.usableCount += 1 }
+        continue
+      }
+      demand.usableCount += 1
+      replicas[other].isOffered = true
+      demand.sources.append(replicas[other].node)
+    }
+    return demand
+  }
+
+  /// Others may read a replica from now on, or one more may.
+  mutating func offer(_ replica: UInt32) {
+    let file = replicas[replica].file
+    guard demands[file] != nil, !replicas[replica].isOffered else { return }
+    replicas[replica].isOffered = true
+    demands[file]?.sources.append(replicas[replica].node)
   }
 
   /// Something changed for those that wait for `file`.
@@ -48,14 +68,23 @@ extension Manager {
   mutating func planTransfers(at now: Instant, effects: inout [ManagerEffect]) {
     while let file = awakeFiles.popFirst() {
       guard var demand = demands[file] else { continue }
-      // Taken out while it changes, so that its queues are not copied.
-      demands[file] = nil
-      demand.isAwake = false
+      // Taken out while it changes, so that its queues are not copied. What is added meanwhile is
+      // kept beside.
+      var added = FileDemand()
+      added.isAwake = true
+      demands[file] = added
       plan(file, &demand, at: now, effects: &effects)
+      added = demands[file] ?? FileDemand()
+      demand.isAwake = false
+      demand.usableCount += added.usableCount
+      demand.sources += added.sources
+      demand.planned += added.planned
       if demand.planned.isEmpty {
+        demands[file] = nil
         for node in demand.sources { offerServer(node) }
       } else {
         demands[file] = demand
+        if !added.planned.isEmpty || !added.sources.isEmpty { wake(file) }
       }
     }
   }
@@ -65,29 +94,48 @@ extension Manager {
     effects: inout [ManagerEffect]
   ) {
     while let replica = demand.planned.popFirst() {
-      // A node that made the value itself meanwhile needs no transfer, and its row may be another's.
-      guard replicas[replica].state == .planned, replicas[replica].file == file else { continue }
+      // Its row may be another's by now.
+      guard replicas[replica].file == file else { continue }
+      replicas[replica].isQueued = false
+      // A node that made the value itself meanwhile needs no transfer.
+      guard replicas[replica].state == .planned else { continue }
       let node = replicas[replica].node
+      let hasReaders = replicas[replica].readerCount > 0
       if replicas[replica].pinCount == 0 {
         // Whoever wanted it has failed meanwhile.
-        replicas.remove(replica)
+        forget(replica, effects: &effects)
         replaceValueIfNeeded(of: file, at: now, effects: &effects)
-      } else if nodes[node].receiveCount >= Limits.transfersPerReceiverMax {
+      } else if !hasReaders && nodes[node].receiveLoad >= receiveLoadMax {
+        replicas[replica].isQueued = true
         nodes[node].waitingReplicas.append(replica)
       } else if brokenFiles.contains(file) {
         failWaiters(of: replica, error: derivationFailedError, at: now, effects: &effects)
-      } else if isDerivedHere(file, on: node, usableCount: demand.usableCount) {
+      } else if !hasReaders && isDerivedHere(file, on: node, usableCount: demand.usableCount) {
         demand.usableCount += 1
         derive(replica, effects: &effects)
-      } else if let (source, sourceReplica) = chooseSource(for: file, &demand) {
-        demand.usableCount += 1
-        begin(replica, from: source, sourceReplica, effects: &effects)
-      } else if demand.usableCount == 0 {
-        // Its value is nowhere: no use in waiting.
-        valueMissing(replica, at: now, effects: &effects)
       } else {
-        demand.planned.prepend(replica)
-        return
+        switch hasReaders
+          ? chooseOtherSource(for: replica, demand) : chooseSource(for: file, &demand)
+        {
+        case .found(let source, let sourceReplica):
+          demand.usableCount += 1
+          begin(replica, from: source, sourceReplica, effects: &effects)
+          if replicas[replica].isServable {
+            replicas[replica].isOffered = true
+            demand.sources.append(node)
+          }
+        case .nowhere where hasReaders:
+          // What they have so far is of no use to them either. When they are gone, it is seen what
+          // becomes of this one.
+          dropPart(of: replica, effects: &effects)
+        case .nowhere:
+          // No use in waiting.
+          valueMissing(replica, at: now, effects: &effects)
+        case .busy:
+          replicas[replica].isQueued = true
+          demand.planned.prepend(replica)
+          return
+        }
       }
     }
   }
@@ -111,32 +159,124 @@ extension Manager {
     }
     // With its waiters it lost its pins, and with them its reason.
     if replicas.find(file, on: replicas[replica].node) == replica,
-      replicas[replica].pinCount == 0, replicas[replica].state == .planned
+      replicas[replica].state == .planned
     {
-      replicas.remove(replica)
+      if replicas[replica].pinCount == 0 { forget(replica, effects: &effects) }
     }
     for attempt in withdrawn { requeue(attempt.task, at: now, effects: &effects) }
   }
 
-  /// A node that has the file and serves few, each in turn; else the shared file system, but only
-  /// for the first replica: the second waits for it, so that the shared file system is read once.
-  private mutating func chooseSource(
-    for file: FileID, _ demand: inout FileDemand
-  ) -> (TransferSource, UInt32)? {
-    if workflow.files[file].kind == .buffer { return (.manager, .max) }
+  private enum Choice {
+    case found(TransferSource, replica: UInt32)
+    /// Whoever has it serves as many as it may.
+    case busy
+    /// No source is left.
+    case nowhere
+  }
+
+  /// A node that has the file, or is getting it, and serves few, each in turn; else the shared file
+  /// system, but only for the first replica: all others get it from each other, so that the shared
+  /// file system is read once.
+  private mutating func chooseSource(for file: FileID, _ demand: inout FileDemand) -> Choice {
+    if workflow.files[file].kind == .buffer { return .found(.manager, replica: .max) }
+    let readersMax = readersMax(of: file, demand)
     while let node = demand.sources.popFirst() {
-      guard let replica = replicas.find(file, on: node), replicas[replica].isUsable else {
+      guard let replica = replicas.find(file, on: node) else {
         offerServer(node)
         continue
       }
-      if nodes[node].serveCount < Limits.transfersPerSourceMax {
+      replicas[replica].isOffered = false
+      guard replicas[replica].isServable, !isDoomed(replica) else {
+        offerServer(node)
+        continue
+      }
+      // It is offered again when one of them ends.
+      if Int(replicas[replica].readerCount) >= readersMax { continue }
+      if nodes[node].serveLoad < serveLoadMax {
+        replicas[replica].isOffered = true
         demand.sources.append(node)
-        return (.node(agent: nodes[node].agent), replica)
+        return .found(source(of: replica), replica: replica)
       }
       nodes[node].waitingFiles.append(file)
     }
-    if demand.usableCount > 0 || !isOnSharedFileSystem(file) { return nil }
-    return (.sharedFileSystem, .max)
+    if demand.usableCount > 0 { return .busy }
+    return isOnSharedFileSystem(file) ? .found(.sharedFileSystem, replica: .max) : .nowhere
+  }
+
+  /// Another source for a replica that lost its own and has readers. It does not wait, whatever the
+  /// limits say: its readers hold places of their own nodes, which others may wait for, and so on
+  /// in a ring. And it reads nobody who reads it, through any number of nodes.
+  private func chooseOtherSource(for replica: UInt32, _ demand: FileDemand) -> Choice {
+    let file = replicas[replica].file
+    if workflow.files[file].kind == .buffer { return .found(.manager, replica: .max) }
+    let readersMax = readersMax(of: file, demand)
+    var best: UInt32?
+    for other in replicas.replicas(of: file)
+    where replicas[other].isServable && !reads(other, from: replica) && !isDoomed(other) {
+      if let known = best, replicas[known].readerCount <= replicas[other].readerCount { continue }
+      best = other
+      if Int(replicas[other].readerCount) < readersMax { break }
+    }
+    if let best { return .found(source(of: best), replica: best) }
+    return isOnSharedFileSystem(file) ? .found(.sharedFileSystem, replica: .max) : .nowhere
+  }
+
+  /// Whether what `replica` gets comes from `other`, through any number of nodes.
+  private func reads(_ replica: UInt32, from other: UInt32) -> Bool {
+    var next = replica
+    while next != other {
+      guard replicas[next].state == .creating, let row = transfers[replicas[next].transfer],
+        row.sourceReplica != .max
+      else { return false }
+      next = row.sourceReplica
+    }
+    return true
+  }
+
+  /// Whether what `replica` gets comes in the end from one that was given up.
+  private func isDoomed(_ replica: UInt32) -> Bool {
+    if !hasGivenUpSources { return false }
+    var next = replica
+    while replicas[next].state == .creating, let row = transfers[replicas[next].transfer],
+      row.sourceReplica != .max
+    { next = row.sourceReplica }
+    return replicas[next].state == .planned && !replicas[next].isQueued
+  }
+
+  private func source(of replica: UInt32) -> TransferSource {
+    let agent = nodes[replicas[replica].node].agent
+    return replicas[replica].state == .creating
+      ? .relay(agent: agent, transfer: replicas[replica].transfer) : .node(agent: agent)
+  }
+
+  /// How many may read one replica at once. A file of many chunks costs N nodes one transfer and N
+  /// chunks when each passes it on to one other; with few chunks the way through all nodes would take
+  /// longer than the file.
+  private func readersMax(of file: FileID, _ demand: FileDemand) -> Int {
+    let chunkCount = chunkCount(of: file)
+    if chunkCount <= 1 { return Int(UInt16.max) }
+    return demand.planned.count + demand.usableCount <= 2 * chunkCount ? 1 : 2
+  }
+
+  private func chunkCount(of file: FileID) -> Int {
+    let byteCount = knownByteCount(of: file)
+    if byteCount < 0 { return Limits.chunksOfUnknownFile }
+    return Int((byteCount + Limits.chunkByteCount - 1) / Limits.chunkByteCount)
+  }
+
+  /// Of a replica that is whole, or as the description has it; -1: unknown.
+  private func knownByteCount(of file: FileID) -> Int64 {
+    for replica in replicas.replicas(of: file, limit: 4) where replicas[replica].state == .ready {
+      return replicas[replica].byteCount
+    }
+    return workflow.files[file].byteCountHint
+  }
+
+  private var serveLoadMax: Int {
+    Int(workflow.policy.transfersPerSource) * Limits.smallTransfersPerTransfer
+  }
+  private var receiveLoadMax: Int {
+    Limits.transfersPerReceiverMax * Limits.smallTransfersPerTransfer
   }
 
   /// Whether a consumer finds the file there: it is a source, made by a task that writes where it
@@ -152,21 +292,28 @@ extension Manager {
     effects: inout [ManagerEffect]
   ) {
     let row = replicas[replica]
-    var byteCount = max(row.byteCount, 0)
+    var byteCount = knownByteCount(of: row.file)
     var attempt =
       durableValue(of: row.file)?.value.attempt ?? acceptedValue(of: row.file).attempt
+    if sourceReplica != .max { attempt = replicas[sourceReplica].attempt }
+    if case .node = source { byteCount = replicas[sourceReplica].byteCount }
+    let isSmall = byteCount >= 0 && byteCount <= Limits.smallFileByteCountMax
+    let cost = isSmall ? 1 : Limits.smallTransfersPerTransfer
     if sourceReplica != .max {
-      attempt = replicas[sourceReplica].attempt
-      byteCount = replicas[sourceReplica].byteCount
       replicas[sourceReplica].pinCount += 1
-      nodes[replicas[sourceReplica].node].serveCount += 1
+      replicas[sourceReplica].readerCount += 1
+      nodes[replicas[sourceReplica].node].serveLoad += cost
     }
-    nodes[row.node].receiveCount += 1
-    replicas[replica].state = .creating
+    nodes[row.node].receiveLoad += cost
+    if row.attempt != attempt { dropPart(of: replica, effects: &effects) }
     let transfer = transfers.add(
       TransferRow(
         replica: replica, file: row.file, attempt: attempt, node: row.node, source: source,
-        sourceReplica: sourceReplica, began: turnTime))
+        sourceReplica: sourceReplica, cost: cost, began: turnTime))
+    replicas[replica].state = .creating
+    replicas[replica].attempt = attempt
+    replicas[replica].transfer = transfer
+    replicas[replica].isRelayable = source != .derivation && source != .manager
     effects.append(
       .send(
         .fetch(
@@ -177,23 +324,34 @@ extension Manager {
 
   /// A transfer is over: its two nodes have room for what waits for them.
   mutating func endTraffic(of row: TransferRow, effects: inout [ManagerEffect]) {
-    nodes[row.node].receiveCount -= 1
-    if let replica = nodes[row.node].waitingReplicas.popFirst() { demand(replica) }
+    nodes[row.node].receiveLoad -= row.cost
+    while nodes[row.node].receiveLoad < receiveLoadMax,
+      let replica = nodes[row.node].waitingReplicas.popFirst()
+    {
+      replicas[replica].isQueued = false
+      demand(replica)
+      // Small ones share a place, but all that wait need not look at once.
+      if row.cost > 1 { break }
+    }
     guard row.sourceReplica != .max else { return }
-    let server = replicas[row.sourceReplica].node
-    nodes[server].serveCount -= 1
-    unpin(row.sourceReplica, effects: &effects)
+    let source = row.sourceReplica
+    let server = replicas[source].node
+    nodes[server].serveLoad -= row.cost
+    replicas[source].readerCount -= 1
+    if replicas[source].isServable { offer(source) }
+    wake(row.file)
+    unpin(source, effects: &effects)
+    // One that had no source and waited for its readers to go.
+    if replicas[source].state == .planned && replicas[source].readerCount == 0 { demand(source) }
     offerServer(server)
   }
 
   /// Lets the next file that waits for `node` to serve it have a look, if the node has room. A
   /// file that then does not use the room passes the offer on.
   private mutating func offerServer(_ node: NodeID) {
-    while nodes[node].serveCount < Limits.transfersPerSourceMax,
-      let file = nodes[node].waitingFiles.popFirst()
-    {
-      guard demands[file] != nil else { continue }
-      demands[file]?.sources.append(node)
+    while nodes[node].serveLoad < serveLoadMax, let file = nodes[node].waitingFiles.popFirst() {
+      guard demands[file] != nil, let replica = replicas.find(file, on: node) else { continue }
+      offer(replica)
       wake(file)
     }
   }
@@ -245,7 +403,7 @@ extension Manager {
     replicas[replica].isDamaged = false
     replicas[replica].attempt = heir.attempt
     replicas[replica].byteCount = heir.byteCount
-    demands[file]?.sources.append(replicas[replica].node)
+    offer(replica)
     wake(file)
     commitIfWanted(file, effects: &effects)
     wakeWaiters(of: replica, effects: &effects)

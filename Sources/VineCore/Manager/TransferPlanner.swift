@@ -43,7 +43,11 @@ extension Manager {
   }
 
   mutating func wantReplica(of file: FileID, on node: NodeID) -> UInt32 {
-    if let known = replicas.find(file, on: node) { return known }
+    if let known = replicas.find(file, on: node) {
+      // One that failed for good, but has readers that do not know yet, stands in no queue.
+      if replicas[known].state == .planned { demand(known) }
+      return known
+    }
     let replica = replicas.add(
       file, on: node, state: .planned, byteCount: max(workflow.files[file].byteCountHint, 0))
     demand(replica)
@@ -55,6 +59,7 @@ extension Manager {
     effects: inout [ManagerEffect]
   ) {
     guard let row = transfers.take(transfer) else { return }
+    if error == damagedSourceError { blameSource(of: row, effects: &effects) }
     endTraffic(of: row, effects: &effects)
     defer {
       if row.source == .derivation {
@@ -63,9 +68,7 @@ extension Manager {
     }
     guard row.replica != .max else {
       // The value was made anew meanwhile.
-      if error == 0 {
-        orderUnlink(FileValue(row.file, attempt: row.attempt), on: row.node, effects: &effects)
-      }
+      orderUnlink(FileValue(row.file, attempt: row.attempt), on: row.node, effects: &effects)
       return
     }
     if error == 0 {
@@ -73,32 +76,66 @@ extension Manager {
       replicas[row.replica].attempt = row.attempt
       replicas[row.replica].state = .ready
       replicas[row.replica].byteCount = byteCount
-      demands[row.file]?.sources.append(row.node)
+      replicas[row.replica].hasPart = false
+      offer(row.replica)
       wake(row.file)
       commitIfWanted(row.file, effects: &effects)
       wakeWaiters(of: row.replica, effects: &effects)
       dropIfUnused(row.replica, effects: &effects)
       return
     }
+    onTransferFailed(row, error: error, at: now, effects: &effects)
+  }
+
+  private mutating func onTransferFailed(
+    _ row: TransferRow, error: Int32, at now: Instant, effects: inout [ManagerEffect]
+  ) {
+    let replica = row.replica
     demands[row.file]?.usableCount -= 1
+    replicas[replica].state = .planned
+    replicas[replica].hasPart = true
     wake(row.file)
-    if replicas[row.replica].pinCount == 0 {
+    if replicas[replica].pinCount == 0 {
       // Whoever wanted it has failed meanwhile. Nothing may keep its sources either: trying again
       // could read a path that is not published yet.
-      replicas.remove(row.replica)
+      forget(replica, effects: &effects)
       replaceValueIfNeeded(of: row.file, at: now, effects: &effects)
       return
     }
-    if !row.isSourceLost { replicas[row.replica].failureCount += 1 }
+    // Whom a failure befell first is charged with it, not all that read behind.
+    if !row.isSourceLost && error != sourceGoneError { replicas[replica].failureCount += 1 }
     if error == derivationFailedError { brokenFiles.insert(row.file) }
     if error != derivationFailedError
-      && Int(replicas[row.replica].failureCount) < Limits.fetchRetryMax
+      && Int(replicas[replica].failureCount) < Limits.fetchRetryMax
     {
-      replicas[row.replica].state = .planned
-      demand(row.replica)
+      demand(replica)
       return
     }
-    failWaiters(of: row.replica, error: error, at: now, effects: &effects)
+    failWaiters(of: replica, error: error, at: now, effects: &effects)
+  }
+
+  /// Gives up a replica that is not there yet, and what of it is.
+  mutating func forget(_ replica: UInt32, effects: inout [ManagerEffect]) {
+    dropPart(of: replica, effects: &effects)
+    // So that no queue takes it for one that waits.
+    replicas[replica].state = .ready
+    replicas.remove(replica)
+  }
+
+  /// What came of a replica before its transfer failed is of no use; those that read it are refused.
+  mutating func dropPart(of replica: UInt32, effects: inout [ManagerEffect]) {
+    if replicas[replica].readerCount > 0 { hasGivenUpSources = true }
+    guard replicas[replica].hasPart else { return }
+    replicas[replica].hasPart = false
+    orderUnlink(replicas[replica].value, on: replicas[replica].node, effects: &effects)
+  }
+
+  /// A source sent damaged bytes again and again. One that is whole is given up; one that is not
+  /// had them from somebody else, perhaps.
+  private mutating func blameSource(of row: TransferRow, effects: inout [ManagerEffect]) {
+    guard row.sourceReplica != .max, replicas[row.sourceReplica].isUsable else { return }
+    let source = replicas[row.sourceReplica]
+    onDamage(to: source.value, on: source.node)
   }
 
   mutating func wakeWaiters(of replica: UInt32, effects: inout [ManagerEffect]) {
@@ -134,10 +171,13 @@ extension Manager {
       unpinInputs(of: attempt.task, on: node, effects: &effects)
       attemptFailed(attempt, .inputUnavailable(blamed, error), at: now, effects: &effects)
     }
-    if let replica = replicas.find(file, on: node), replicas[replica].pinCount == 0,
-      replicas[replica].state != .ready
-    {
-      replicas.remove(replica)
+    guard let replica = replicas.find(file, on: node), replicas[replica].state == .planned
+    else { return }
+    if replicas[replica].pinCount == 0 {
+      if !replicas[replica].isQueued { forget(replica, effects: &effects) }
+    } else {
+      // It has readers: each tries for itself.
+      dropPart(of: replica, effects: &effects)
     }
   }
 

@@ -10,6 +10,8 @@ struct TransferRow {
   let source: TransferSource
   /// The replica it reads; `.max` when it does not read a node.
   var sourceReplica: UInt32
+  /// What it takes of its nodes' limits.
+  let cost: Int
   /// When it was ordered.
   var began = Instant.zero
   /// Who served it is gone: that it fails says nothing about the file.

@@ -86,10 +86,25 @@ package enum TransferSource: Hashable, Sendable {
   case node(agent: WorkerID)
   /// Nowhere: it is downloaded, or made of its inputs, which lie on the node.
   case derivation
+  /// Another node which is still getting the file itself, by `transfer`: what it has so far, and the
+  /// rest as it comes.
+  case relay(agent: WorkerID, transfer: TransferID)
+
+  /// The agent that is to be asked for it, if it is one.
+  package var agent: WorkerID? {
+    switch self {
+    case .sharedFileSystem, .manager, .derivation: nil
+    case .node(let agent), .relay(let agent, _): agent
+    }
+  }
 }
 
 /// Stands for an errno: a derivation failed for a reason that trying again does not change.
 package let derivationFailedError: Int32 = 4096
+/// ECONNRESET: the source of a transfer is gone or gave up, which says nothing about the file.
+package let sourceGoneError: Int32 = 104
+/// EBADMSG: what a source sends is damaged, however often it is asked.
+package let damagedSourceError: Int32 = 74
 
 package enum ManagerMessage: Hashable, Sendable {
   /// Run it once the allocation's earlier attempts have ended. With `hashesFirst` the hashes of its

@@ -54,6 +54,8 @@ package struct Policy: Sendable, Equatable {
   package var failuresMax: Int?
   package var order = TaskOrder.heft
   package var placement = NodeChoice.files
+  /// Transfers that one node serves at once.
+  package var transfersPerSource = UInt16(Limits.transfersPerSourceMax)
   package init() {}
 }
 

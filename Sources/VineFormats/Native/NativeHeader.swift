@@ -151,12 +151,8 @@ extension NativeReader {
     if let count = try integer(policy, "temp_replicas", in: 1...Int(UInt16.max)), count > 1 {
       notYet(at(policy, "temp_replicas"), "`temp_replicas` above 1")
     }
-    if let count = try integer(policy, "transfers_per_source", in: 1...Int(UInt16.max)),
-      count != Limits.transfersPerSourceMax
-    {
-      notYet(
-        at(policy, "transfers_per_source"),
-        "`transfers_per_source` other than \(Limits.transfersPerSourceMax)")
+    if let count = try integer(policy, "transfers_per_source", in: 1...Int(UInt16.max)) {
+      workflow.policy.transfersPerSource = UInt16(count)
     }
     if try nonEmptyText(policy, "result_cache", "the path") != nil {
       notYet(at(policy, "result_cache"), "`result_cache`")

@@ -1,60 +1,63 @@
-// File contents between two nodes. The receiver posts its buffers before it asks, so nothing
-// arrives unexpected; chunks travel on a communicator of their own, a window of them at a time.
-//
-// A chunk is up to `chunkByteCount` bytes of the file and their CRC-32C. How many there are follows
-// from the size, which both sides know; an empty file needs none.
+// Chunks of files between two nodes, on a communicator of their own. A stream is what one receiver
+// asked one sender for: its tag names it at the receiver, tag and rank at the sender, and its chunks
+// are matched in the order they were sent. The receiver posts its buffers before it asks, so nothing
+// arrives unexpected; what the chunks mean is not known here.
 
-internal import CChecksum
 internal import CMPI
+internal import DequeModule
 internal import Glibc
 internal import VineCore
 
-/// What a transfer came to, on the receiving side.
-struct ReceivedFile {
-  let transfer: TransferID
-  let error: Int32
+/// A chunk that has come.
+struct ChunkArrival {
+  let tag: Int32
+  /// Its place in the stream.
+  let place: Int
+  let buffer: ChunkBuffer
+  /// With the sum behind the data.
+  let byteCount: Int
+}
+
+/// Names a stream at its sender.
+struct OutgoingKey: Hashable {
+  let rank: Int
+  let tag: Int32
 }
 
 final class BulkTransfer {
-  static let chunkByteCount = 1 << 20
-  private static let windowCount = 4
+  /// Chunks of a stream on their way at once, and chunks that were received and not yet stored.
+  static let windowCount = 4
+  private static let heldCountMax = 4
 
-  private struct Chunk {
+  private struct Message {
     var request: cmpi_request
-    let buffer: UnsafeMutableRawPointer
-    let index: Int
-    let byteCount: Int
+    let buffer: ChunkBuffer
   }
 
-  /// One file on its way out or in.
-  private struct Stream {
-    let transfer: TransferID
-    let rank: Int32
+  private struct IncomingStream {
+    let rank: Int
     let tag: Int32
-    let descriptor: Int32
-    let byteCount: Int64
-    var nextChunk = 0
-    var inFlight: [Chunk] = []
-    var error: Int32 = 0
-    /// MPI has given this stream up: its requests are left alone, and their buffers given away.
-    var isBroken = false
+    var arrivedCount = 0
+    var heldCount = 0
+    /// How many chunks come, once that is known.
+    var limit: Int?
+    var isPosting: Bool
+    /// What comes is thrown away.
+    var isDraining = false
+    var inFlight: Deque<Message> = []
 
-    var hasEnded: Bool { isBroken || (inFlight.isEmpty && nextChunk == chunkCount) }
-    var chunkCount: Int {
-      Int((byteCount + Int64(chunkByteCount) - 1) / Int64(chunkByteCount))
-    }
-    func chunkSize(_ index: Int) -> Int {
-      min(chunkByteCount, Int(byteCount - Int64(index) * Int64(chunkByteCount)))
-    }
+    var postedCount: Int { arrivedCount + inFlight.count }
+    var hasEnded: Bool { limit.map { arrivedCount >= $0 } ?? false }
   }
 
+  let pool = ChunkPool()
   private let mpi: MPIEnvironment
-  private var outgoing: [Stream] = []
-  private var incoming: [Stream] = []
-  private var spareBuffers: [UnsafeMutableRawPointer] = []
+  private var incoming: [IncomingStream] = []
+  private var outgoing: [OutgoingKey: Deque<Message>] = [:]
   private var tagCount: Int32 = 0
   /// Peers that MPI gave errors for since they were last taken.
   private var failures: [Int] = []
+  private var lost: Set<Int> = []
   private(set) var sentByteCount: Int64 = 0
   private(set) var receivedByteCount: Int64 = 0
 
@@ -62,102 +65,138 @@ final class BulkTransfer {
 
   var isActive: Bool { !outgoing.isEmpty || !incoming.isEmpty }
 
-  /// A tag for the next incoming transfer: its sender answers with it, so it only has to differ
-  /// from this receiver's other transfers under way.
+  /// A tag for the next incoming stream: it only has to differ from this rank's others.
   func nextTag() -> Int32 {
-    tagCount = tagCount + 1 >= mpi.bulkTagMax ? 1 : tagCount + 1
+    repeat {
+      tagCount = tagCount + 1 >= mpi.bulkTagMax ? 1 : tagCount + 1
+    } while incoming.contains { $0.tag == tagCount }
     return tagCount
   }
 
-  /// Posts the receives of a file into `descriptor`, which it closes when done.
-  func receive(
-    _ transfer: TransferID, from rank: Int, tag: Int32, byteCount: Int64, into descriptor: Int32
-  ) {
-    var stream = Stream(
-      transfer: transfer, rank: Int32(rank), tag: tag, descriptor: descriptor,
-      byteCount: byteCount)
+  // MARK: Receiving
+
+  /// Begins a stream. With `isPosting`, buffers are posted at once, else when its limit is set.
+  func open(from rank: Int, tag: Int32, isPosting: Bool) {
+    var stream = IncomingStream(rank: rank, tag: tag, isPosting: isPosting)
     postReceives(&stream)
     incoming.append(stream)
   }
 
-  /// Sends `byteCount` bytes of `descriptor`, which it closes when done.
-  func send(
-    _ transfer: TransferID, to rank: Int, tag: Int32, byteCount: Int64, from descriptor: Int32
-  ) {
-    var stream = Stream(
-      transfer: transfer, rank: Int32(rank), tag: tag, descriptor: descriptor,
-      byteCount: byteCount)
-    postSends(&stream)
-    outgoing.append(stream)
+  /// `count` chunks come altogether: buffers for more are taken back.
+  func limit(_ tag: Int32, to count: Int) {
+    guard let place = incoming.firstIndex(where: { $0.tag == tag }) else { return }
+    incoming[place].limit = count
+    incoming[place].isPosting = true
+    while incoming[place].postedCount > count, var last = incoming[place].inFlight.popLast() {
+      cmpi_withdraw(&last.request)
+    }
+    if incoming[place].hasEnded {
+      incoming.remove(at: place)
+    } else {
+      postReceives(&incoming[place])
+    }
   }
 
-  /// Gives up an incoming transfer whose source will not send it.
-  func abandon(_ transfer: TransferID) -> Bool {
-    guard let place = incoming.firstIndex(where: { $0.transfer == transfer }) else { return false }
-    for var chunk in incoming[place].inFlight {
-      cmpi_abandon(&chunk.request)
-      // The buffer may still be written if a late message matches: it is given away for good.
-    }
-    close(incoming[place].descriptor)
-    incoming.remove(at: place)
-    return true
+  /// What still comes of a stream is thrown away.
+  func drain(_ tag: Int32) {
+    guard let place = incoming.firstIndex(where: { $0.tag == tag }) else { return }
+    incoming[place].isDraining = true
+    incoming[place].heldCount = 0
+    postReceives(&incoming[place])
   }
 
-  /// Moves transfers on; returns the incoming ones that ended.
-  func progress() -> [ReceivedFile] {
-    if !isActive { return [] }
-    var ended: [ReceivedFile] = []
-    var index = 0
-    while index < outgoing.count {
-      progress(&outgoing[index], isIncoming: false)
-      if outgoing[index].hasEnded {
-        close(outgoing[index].descriptor)
-        outgoing.remove(at: index)
-      } else {
-        index += 1
-      }
-    }
-    index = 0
-    while index < incoming.count {
-      progress(&incoming[index], isIncoming: true)
-      let stream = incoming[index]
-      if stream.hasEnded {
-        let closed = close(stream.descriptor) == 0 ? 0 : errno
-        let error = stream.error != 0 ? stream.error : closed
-        ended.append(ReceivedFile(transfer: stream.transfer, error: error))
-        incoming.remove(at: index)
-      } else {
-        index += 1
-      }
-    }
-    return ended
+  /// A chunk that arrived needs no more memory: another may come.
+  func release(_ tag: Int32) {
+    guard let place = incoming.firstIndex(where: { $0.tag == tag }) else { return }
+    incoming[place].heldCount = max(incoming[place].heldCount - 1, 0)
+    postReceives(&incoming[place])
   }
 
-  private func progress(_ stream: inout Stream, isIncoming: Bool) {
-    while !stream.isBroken, var chunk = stream.inFlight.first {
-      var flag: Int32 = 0
-      var source: Int32 = 0
-      var count: Int32 = 0
-      let code = cmpi_test(&chunk.request, &flag, &source, &count)
-      if code != cmpi_success() { return giveUp(&stream) }
+  private func postReceives(_ stream: inout IncomingStream) {
+    guard stream.isPosting, !lost.contains(stream.rank) else { return }
+    while stream.inFlight.count < Self.windowCount,
+      stream.heldCount + stream.inFlight.count < Self.windowCount + Self.heldCountMax,
+      stream.postedCount < stream.limit ?? .max
+    {
+      var message = Message(request: cmpi_request_null(), buffer: pool.take())
+      let code = cmpi_irecv(
+        message.buffer.bytes, Int32(ChunkBuffer.dataByteCountMax + ChunkBuffer.sumByteCount),
+        Int32(stream.rank), stream.tag, mpi.bulk, &message.request)
+      if code != cmpi_success() { return fail(stream.rank) }
+      stream.inFlight.append(message)
+    }
+  }
+
+  /// The chunks that have come, in order within each stream.
+  func takeArrivals() -> [ChunkArrival] {
+    if incoming.isEmpty { return [] }
+    var arrivals: [ChunkArrival] = []
+    for place in incoming.indices { takeArrivals(of: &incoming[place], &arrivals) }
+    incoming.removeAll { $0.hasEnded }
+    return arrivals
+  }
+
+  private func takeArrivals(of stream: inout IncomingStream, _ arrivals: inout [ChunkArrival]) {
+    while var message = stream.inFlight.first, !lost.contains(stream.rank) {
+      var (flag, source, count): (Int32, Int32, Int32) = (0, 0, 0)
+      let code = cmpi_test(&message.request, &flag, &source, &count)
+      if code != cmpi_success() { return fail(stream.rank) }
       if flag == 0 { return }
-      if isIncoming {
-        store(chunk, count: Int(count), of: &stream)
-      } else {
-        sentByteCount += Int64(chunk.byteCount)
-      }
-      spareBuffers.append(chunk.buffer)
       stream.inFlight.removeFirst()
-      if isIncoming { postReceives(&stream) } else { postSends(&stream) }
+      if !stream.isDraining {
+        arrivals.append(
+          ChunkArrival(
+            tag: stream.tag, place: stream.arrivedCount, buffer: message.buffer,
+            byteCount: Int(count)))
+        stream.heldCount += 1
+      }
+      stream.arrivedCount += 1
+      receivedByteCount += Int64(count)
+      postReceives(&stream)
     }
   }
 
-  /// After an error of MPI's nothing of the stream is waited for.
-  private func giveUp(_ stream: inout Stream) {
-    stream.isBroken = true
-    failures.append(Int(stream.rank))
-    stream.error = ECONNRESET
-    stream.inFlight = []
+  // MARK: Sending
+
+  /// Sends the next chunk of a stream.
+  func send(_ buffer: ChunkBuffer, byteCount: Int, to key: OutgoingKey) {
+    if lost.contains(key.rank) { return }
+    var message = Message(request: cmpi_request_null(), buffer: buffer)
+    let code = cmpi_isend(
+      buffer.bytes, Int32(byteCount), Int32(key.rank), key.tag, mpi.bulk, &message.request)
+    if code != cmpi_success() { return fail(key.rank) }
+    sentByteCount += Int64(byteCount)
+    outgoing[key, default: []].append(message)
+  }
+
+  /// Chunks of a stream that MPI still reads.
+  func sendingCount(_ key: OutgoingKey) -> Int { outgoing[key]?.count ?? 0 }
+
+  /// The streams of which a chunk has left since the last call.
+  func takeSent() -> [OutgoingKey] {
+    var moved: [OutgoingKey] = []
+    for key in outgoing.keys where !lost.contains(key.rank) {
+      guard var messages = outgoing[key] else { continue }
+      let before = messages.count
+      while var message = messages.first {
+        var (flag, source, count): (Int32, Int32, Int32) = (0, 0, 0)
+        let code = cmpi_test(&message.request, &flag, &source, &count)
+        if code != cmpi_success() { fail(key.rank) }
+        if code != cmpi_success() || flag == 0 { break }
+        messages.removeFirst()
+      }
+      if messages.count == before { continue }
+      outgoing[key] = messages.isEmpty ? nil : messages
+      moved.append(key)
+    }
+    return moved
+  }
+
+  // MARK: Lost peers
+
+  private func fail(_ rank: Int) {
+    failures.append(rank)
+    lost.insert(rank)
   }
 
   /// The peers that MPI gave errors for since the last call.
@@ -167,90 +206,17 @@ final class BulkTransfer {
     return Array(Set(failures)).sorted()
   }
 
-  /// Drops all transfers to and from a lost peer; returns those that were to come in.
-  func forget(_ rank: Int) -> [TransferID] {
-    for stream in outgoing + incoming where stream.rank == Int32(rank) { close(stream.descriptor) }
-    let lost = incoming.filter { $0.rank == Int32(rank) }.map(\.transfer)
-    outgoing.removeAll { $0.rank == Int32(rank) }
-    incoming.removeAll { $0.rank == Int32(rank) }
-    return lost
-  }
-
-  private func store(_ chunk: Chunk, count: Int, of stream: inout Stream) {
-    guard count == chunk.byteCount + 4 else {
-      stream.error = stream.error == 0 ? EIO : stream.error
-      return
+  /// Drops all streams to and from a lost peer. Nothing asks MPI for their requests any more, and
+  /// their buffers, which it may still use, are given away for good.
+  func forget(_ rank: Int) {
+    lost.insert(rank)
+    for stream in incoming where stream.rank == rank {
+      for message in stream.inFlight { message.buffer.giveAway() }
     }
-    let expected = chunk.buffer.loadUnaligned(fromByteOffset: chunk.byteCount, as: UInt32.self)
-    if cchecksum_crc32c(0, chunk.buffer, chunk.byteCount) != UInt32(littleEndian: expected) {
-      stream.error = stream.error == 0 ? EBADMSG : stream.error
-      return
+    incoming.removeAll { $0.rank == rank }
+    for (key, messages) in outgoing where key.rank == rank {
+      for message in messages { message.buffer.giveAway() }
     }
-    receivedByteCount += Int64(chunk.byteCount)
-    if stream.error != 0 { return }
-    var done = 0
-    while done < chunk.byteCount {
-      let offset = Int64(chunk.index) * Int64(Self.chunkByteCount) + Int64(done)
-      let put = pwrite(
-        stream.descriptor, chunk.buffer + done, chunk.byteCount - done, off_t(offset))
-      if put < 0 && errno == EINTR { continue }
-      if put < 0 {
-        stream.error = errno
-        return
-      }
-      done += put
-    }
-  }
-
-  private func buffer() -> UnsafeMutableRawPointer {
-    spareBuffers.popLast() ?? .allocate(byteCount: Self.chunkByteCount + 4, alignment: 4096)
-  }
-
-  private func postReceives(_ stream: inout Stream) {
-    while !stream.isBroken && stream.inFlight.count < Self.windowCount
-      && stream.nextChunk < stream.chunkCount
-    {
-      let size = stream.chunkSize(stream.nextChunk)
-      var chunk = Chunk(
-        request: cmpi_request_null(), buffer: buffer(), index: stream.nextChunk, byteCount: size)
-      let code = cmpi_irecv(
-        chunk.buffer, Int32(size + 4), stream.rank, stream.tag, mpi.bulk, &chunk.request)
-      if code != cmpi_success() { return giveUp(&stream) }
-      stream.nextChunk += 1
-      stream.inFlight.append(chunk)
-    }
-  }
-
-  private func postSends(_ stream: inout Stream) {
-    while !stream.isBroken && stream.inFlight.count < Self.windowCount
-      && stream.nextChunk < stream.chunkCount
-    {
-      let size = stream.chunkSize(stream.nextChunk)
-      var chunk = Chunk(
-        request: cmpi_request_null(), buffer: buffer(), index: stream.nextChunk, byteCount: size)
-      read(chunk, of: &stream)
-      var crc = cchecksum_crc32c(0, chunk.buffer, size)
-      // A file that could not be read travels with a sum that cannot be right: the receiver has
-      // posted its buffers and must get its chunks, and must not believe them.
-      if stream.error != 0 { crc = ~crc }
-      chunk.buffer.storeBytes(of: crc.littleEndian, toByteOffset: size, as: UInt32.self)
-      let code = cmpi_isend(
-        chunk.buffer, Int32(size + 4), stream.rank, stream.tag, mpi.bulk, &chunk.request)
-      if code != cmpi_success() { return giveUp(&stream) }
-      stream.nextChunk += 1
-      stream.inFlight.append(chunk)
-    }
-  }
-
-  private func read(_ chunk: Chunk, of stream: inout Stream) {
-    var done = 0
-    while done < chunk.byteCount && stream.error == 0 {
-      let offset = Int64(chunk.index) * Int64(Self.chunkByteCount) + Int64(done)
-      let got = pread(
-        stream.descriptor, chunk.buffer + done, chunk.byteCount - done, off_t(offset))
-      if got < 0 && errno == EINTR { continue }
-      if got <= 0 { stream.error = got < 0 ? errno : EIO }
-      done += max(got, 0)
-    }
+    outgoing = outgoing.filter { $0.key.rank != rank }
   }
 }

@@ -111,6 +111,7 @@ package final class Mailbox {
     rings.append(ring)
   }
 
+  package var rank: Int { mpi?.rank ?? 0 }
   package var hasUnfinishedSends: Bool { !sends.isEmpty || !listed.isEmpty }
 
   /// Queues a frame for a role; `flush` sets it moving.

@@ -55,6 +55,8 @@ extension ManagerLoop {
     summary.bytes.nodeToNode = totals.receivedByteCount
     summary.bytes.nodeToSharedFileSystem = totals.sharedWrittenByteCount
     summary.sharedFileSystemReads = totals.sharedReadCount
+    summary.bytes.inline = traffic.inlineByteCount
+    summary.files = traffic.files(of: core.workflow, countMax: SummaryFile.filesMax)
     summary.unwrittenOutputs = unwritten
     summary.lostRanks = directory.lostRanks
     if !core.workflow.libraries.isEmpty { summary.libraries = calls.summary(of: core) }

@@ -44,6 +44,7 @@ package final class ManagerLoop {
   /// The nodes on which failed attempts ran.
   var failedNodes: [TaskID: String] = [:]
   private var nextStopCheck: Int64 = 0
+  let traffic: Traffic
   let times: HeartbeatTimes
   var nextHeartbeat: Int64 = 0
   var liveness: Liveness
@@ -87,6 +88,7 @@ package final class ManagerLoop {
     results = ResultStore(session.continuation.results)
     calls = try CallAccounts(tablePath: options.callsPath)
     recorder = try RunRecorder(session, options: options, results: results)
+    traffic = try Traffic(options)
     poll.add(recorder.descriptor, token: PollToken.managerHelpers)
     queue = try BlockingQueue(threadCount: 2)
     poll.add(queue.descriptor, token: PollToken.managerHelpers)
@@ -254,6 +256,10 @@ package final class ManagerLoop {
       if case .resultReady(let value, _) = message {
         results.keep(value, Array(try reader.takeBytes()))
       }
+      if case .transferEnded(let transfer, let byteCount, let error) = message {
+        traffic.ended(
+          transfer, byteCount: byteCount, error: error, at: clock.now, in: core.workflow)
+      }
       if case .taskFinished(let attempt, let completion) = message,
         completion.ending != .succeeded
       {
@@ -282,6 +288,7 @@ package final class ManagerLoop {
     case .leaving: onLeaving(worker, try reader.takeTotals())
     case .goodbye: onGoodbye(of: worker)
     case .alive: break
+    case .moved: traffic.moved(try reader.takeMovedBytes())
     case .siblingLost: onSiblingLost(try reader.takeSiblingLoss(), from: worker)
     default: throw WireError()
     }
@@ -404,6 +411,9 @@ package final class ManagerLoop {
     case .takeBack(let attempt): sendAttempt(.takeBack, attempt, to: rank)
     case .killTask(let attempt): sendAttempt(.killTask, attempt, to: rank)
     case .fetch(let value, let transfer, let source, let byteCount):
+      traffic.ordered(
+        transfer, of: value.file, from: source, to: directory.nodeName(of: worker), at: clock.now,
+        sourceName: source.agent.map { directory.nodeName(of: $0) })
       let order = FetchOrder(
         value, transfer: transfer, from: source, byteCount: byteCount, on: core.node(of: worker),
         of: core, run: run)

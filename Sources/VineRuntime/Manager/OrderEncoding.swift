@@ -56,11 +56,12 @@ extension FetchOrder {
     case .sharedFileSystem:
       location = Array(run.readablePath(of: value.file, in: core).utf8)
       isArchive = row.isDirectory && row.kind == .temp
-    case .node, .derivation: break
+    case .node, .relay, .derivation: break
     }
     self.init(
       value: value, transfer: transfer, source: source, byteCount: byteCount,
-      isDirectory: row.isDirectory, isArchive: isArchive, location: location)
+      isDirectory: row.isDirectory, isArchive: isArchive, isMade: row.producer != .none,
+      location: location)
     if source == .derivation {
       derivation = DerivationOrder(value.file, on: node, of: core)
     }

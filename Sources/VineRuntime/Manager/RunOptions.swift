@@ -18,6 +18,7 @@ package struct RunOptions: Sendable {
   /// Where to write a row per call; nil: nowhere.
   package var callsPath: String?
   package var tracePath: String?
+  package var transfersPath: String?
   package var digestsPath: String?
   /// A line that is rewritten, for terminals.
   package var hasLiveProgress = false

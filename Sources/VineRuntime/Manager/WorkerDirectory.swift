@@ -54,6 +54,8 @@ struct WorkerDirectory {
 
   subscript(worker: WorkerID) -> Row? { rows[worker] }
 
+  func nodeName(of worker: WorkerID) -> String { rows[worker]?.registration.hostName ?? "?" }
+
   /// Enters a worker; `place` is told of each worker whose node is known now, the agent first.
   mutating func add(
     _ worker: WorkerID, _ registration: Registration,

@@ -57,6 +57,13 @@ enum FileTree {
     let from = openRegularFile(source, &info)
     if from < 0 { return (0, -from) }
     defer { close(from) }
+    return copyFile(from: from, info, to: target, isSynced: isSynced)
+  }
+
+  /// The same of a file that was just opened and looked at.
+  static func copyFile(
+    from: Int32, _ info: stat, to target: String, isSynced: Bool = false
+  ) -> (byteCount: Int64, error: Int32) {
     let to = clinux_open_at(
       AT_FDCWD, target, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, info.st_mode & 0o777 | 0o200)
     if to < 0 { return (0, -to) }
@@ -74,7 +81,7 @@ enum FileTree {
   }
 
   /// Opens a regular file to read it: a descriptor or -errno. A pipe is not waited for.
-  private static func openRegularFile(_ path: String, _ info: inout stat) -> Int32 {
+  static func openRegularFile(_ path: String, _ info: inout stat) -> Int32 {
     let descriptor = clinux_open_at(AT_FDCWD, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0)
     // A socket, or a device without a driver.
     if descriptor < 0 { return descriptor == -ENXIO ? -ENOTSUP : descriptor }

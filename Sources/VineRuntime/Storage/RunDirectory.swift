@@ -32,8 +32,18 @@ struct SummaryFile: Codable, Equatable {
     var sharedFileSystemToNode: Int64 = 0
     var nodeToNode: Int64 = 0
     var nodeToSharedFileSystem: Int64 = 0
-    /// Bulk bytes that passed through the manager.
+    /// Of files, that passed through the manager: never any.
     var throughManager: Int64 = 0
+    /// Inline contents of the description, which the manager sends along.
+    var inline: Int64 = 0
+  }
+  /// What moving one file took, whole or in parts.
+  struct File: Codable, Equatable {
+    var file: String
+    var sharedFileSystemBytes: Int64 = 0
+    var sharedFileSystemReads = 0
+    var nodeToNodeBytes: Int64 = 0
+    var transfers = 0
   }
   var name: String
   var status: Int32
@@ -53,6 +63,9 @@ struct SummaryFile: Codable, Equatable {
   var taskCPUSeconds: Double
   var bytes = Bytes()
   var sharedFileSystemReads: Int64 = 0
+  /// The files that moved most bytes, most first; at most `filesMax`.
+  var files: [File] = []
+  static let filesMax = 100
   var unwrittenOutputs: [String] = []
   /// Ranks that died, fell silent or could not be reached.
   var lostRanks: [Int] = []

@@ -11,10 +11,10 @@ enum FrameKind: UInt8 {
   case startCall = 24, startInstance, stopInstance
   // Worker to manager.
   case registration = 32, replicaReady, taskFinished, taskReturned, transferEnded, committed
-  case note, hashed, leaving, goodbye, pong, replicaDamaged, alive, siblingLost
+  case note, hashed, leaving, goodbye, pong, replicaDamaged, alive, siblingLost, moved
   case resultReady = 56, instanceReady, instanceEnded, libraryNote
   // Worker to worker.
-  case readRequest = 64, readGranted, readRefused
+  case readRequest = 64, readGranted, readRefused, readContent, readVerdict, readStop
 }
 
 /// Version of the frames; raised when one changes.
@@ -98,6 +98,8 @@ struct FetchOrder: Equatable {
   var isDirectory: Bool
   /// A directory that lies there as one archive.
   var isArchive: Bool
+  /// An output of a task: its name says which bytes it has.
+  var isMade = false
   /// A path for the shared file system, the content itself for a buffer.
   var location: [UInt8]
   /// How it is made, when its source is that.
@@ -170,6 +172,10 @@ extension WireWriter {
     case .manager: put(UInt32.max - 1)
     case .derivation: put(UInt32.max - 2)
     case .node(let agent): put(agent.rawValue)
+    case .relay(let agent, let transfer):
+      put(UInt32.max - 3)
+      put(agent.rawValue)
+      put(transfer.rawValue)
     }
   }
 
@@ -292,6 +298,7 @@ extension WireWriter {
     put(order.byteCount)
     put(order.isDirectory)
     put(order.isArchive)
+    put(order.isMade)
     put(bytes: order.location)
     put(order.derivation != nil)
     if let derivation = order.derivation { put(derivation) }
@@ -405,6 +412,8 @@ extension WireReader {
     case .max: .sharedFileSystem
     case .max - 1: .manager
     case .max - 2: .derivation
+    case .max - 3:
+      .relay(agent: WorkerID(rawValue: try take()), transfer: TransferID(rawValue: try take()))
     case let rank: .node(agent: WorkerID(rawValue: rank))
     }
   }
@@ -512,6 +521,7 @@ extension WireReader {
     var order = FetchOrder(
       value: try takeValue(), transfer: TransferID(rawValue: try take()), source: try takeSource(),
       byteCount: try take(), isDirectory: try takeBool(), isArchive: try takeBool(),
+      isMade: try takeBool(),
       location: Array(try takeBytes()))
     if try takeBool() { order.derivation = try takeDerivationOrder() }
     return order

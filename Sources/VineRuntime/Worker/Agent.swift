@@ -9,8 +9,6 @@ internal import VineCore
 enum HelperResult: Sendable {
   /// A part file is complete, or failed.
   case fetched(TransferID, FileValue, part: String, byteCount: Int64, error: Int32)
-  /// A packed directory is ready to be sent.
-  case packed(ReadRequest, path: String, error: Int32)
   /// The hash is unknown for a directory beside its target.
   case committed(FileValue, byteCount: Int64, ContentHash, error: Int32)
   case hashed([HashedValue])
@@ -34,6 +32,7 @@ final class Agent {
   private let mailbox: Mailbox
   private let bulk: BulkTransfer?
   private let queue: BlockingQueue<HelperResult>
+  private let chunks: BlockingQueue<ChunkResult>
   private let incoming: Incoming
   private let serving: Serving
   private(set) var totals = WorkerTotals()
@@ -46,15 +45,17 @@ final class Agent {
 
   init(
     scratch: ScratchDirectory, runName: String, mailbox: Mailbox, bulk: BulkTransfer?,
-    queue: BlockingQueue<HelperResult>
+    queue: BlockingQueue<HelperResult>, chunks: BlockingQueue<ChunkResult>
   ) {
     self.scratch = scratch
+    self.chunks = chunks
     self.runName = runName
     self.mailbox = mailbox
     self.bulk = bulk
     self.queue = queue
-    incoming = Incoming(scratch: scratch, mailbox: mailbox, bulk: bulk, queue: queue)
-    serving = Serving(scratch: scratch, mailbox: mailbox, bulk: bulk, queue: queue)
+    incoming = Incoming(scratch: scratch, mailbox: mailbox, bulk: bulk, chunks: chunks)
+    serving = Serving(scratch: scratch, mailbox: mailbox, bulk: bulk, incoming: incoming)
+    incoming.serving = serving
   }
 
   private func cachePath(_ value: FileValue) -> String { scratch.cachePath(value) }
@@ -64,30 +65,30 @@ final class Agent {
   /// Begins a transfer; the event comes at once when it needs no waiting.
   func fetch(_ order: FetchOrder) -> WorkerEvent? {
     let part = scratch.part("\(order.transfer.rawValue)")
-    FileTree.remove(part)
     switch order.source {
+    case .node, .relay: incoming.fetch(order)
+    case .sharedFileSystem where !order.isDirectory: incoming.fetch(order)
     case .manager:
+      incoming.beginOpaque(order)
+      FileTree.remove(part)
       let error = write(order.location, to: part)
       return finish(
         order.value, order.transfer, part: part, byteCount: Int64(order.location.count),
         error: error
       )
     case .sharedFileSystem:
+      incoming.beginOpaque(order)
       let path = String(decoding: order.location, as: UTF8.self)
       queue.submit {
+        FileTree.remove(part)
         let (byteCount, error) =
-          !order.isDirectory
-          ? FileTree.copyFile(path, to: part)
-          : order.isArchive ? Self.unpack(path, to: part) : Self.copyDirectory(path, to: part)
+          order.isArchive ? Self.unpack(path, to: part) : Self.copyDirectory(path, to: part)
         return .fetched(
           order.transfer, order.value, part: part, byteCount: byteCount, error: error)
       }
-      return nil
-    case .node(let agent):
-      return incoming.receive(order, from: agent.index, part: part)
-    case .derivation:
-      return .transferred(order.transfer, byteCount: 0, error: EINVAL)
+    case .derivation: return .transferred(order.transfer, byteCount: 0, error: EINVAL)
     }
+    return nil
   }
 
   private static func copyDirectory(
@@ -122,32 +123,56 @@ final class Agent {
     _ value: FileValue, _ transfer: TransferID, part: String, byteCount: Int64, error: Int32
   ) -> WorkerEvent {
     let error = scratch.enter(part, as: value, error: error)
+    incoming.endOpaque(value, error: error)
     return .transferred(transfer, byteCount: byteCount, error: error)
   }
 
-  /// The source has begun to send, with the file's mode.
-  func onReadGranted(_ transfer: TransferID, mode: UInt32) -> WorkerEvent? {
-    incoming.onGranted(transfer, mode: mode)
+  // MARK: Between nodes
+
+  /// Takes a frame of another agent in; false: it is none.
+  func receive(
+    _ kind: FrameKind, _ reader: inout WireReader, from rank: Int
+  ) throws(WireError) -> Bool {
+    switch kind {
+    case .readRequest:
+      var request = try reader.takeReadRequest()
+      request.rank = rank
+      serving.onRequest(request)
+    case .readStop: serving.onStop(OutgoingKey(rank: rank, tag: try reader.take()))
+    case .readGranted: incoming.onGranted(try reader.takeReadGrant())
+    case .readRefused: incoming.onRefused(try reader.takeReadRefusal())
+    case .readContent: incoming.onContent(try reader.takeReadContent())
+    case .readVerdict: incoming.onVerdict(try reader.take())
+    default: return false
+    }
+    return true
   }
 
-  func onReadRefused(_ transfer: TransferID, error: Int32) -> WorkerEvent? {
-    incoming.onRefused(transfer, error: error)
+  /// Moves transfers on.
+  func progress() -> [WorkerEvent] {
+    for result in chunks.drain() where !incoming.take(result) { serving.take(result) }
+    for arrival in bulk?.takeArrivals() ?? [] { incoming.onArrival(arrival) }
+    serving.progress()
+    incoming.flush()
+    serving.flush()
+    return incoming.takeEvents()
   }
 
-  /// Moves transfers between nodes on.
-  func progress() -> [WorkerEvent] { incoming.progress() }
+  /// Whether something is on its way between nodes, or between a disk and this node.
+  var isMoving: Bool { bulk?.isActive ?? false || serving.isActive || chunks.pendingCount > 0 }
 
-  /// A peer is lost: what it was sending will never be whole, and it gets nothing more.
-  func forget(_ peer: Int) -> [WorkerEvent] {
+  /// A peer is lost: what it was sending has to come from others, and it gets nothing more.
+  func forget(_ peer: Int) {
+    // First, so that nothing asks MPI for the requests of a lost peer.
+    bulk?.forget(peer)
     serving.forget(peer)
-    return incoming.forget(peer)
+    incoming.forget(peer)
   }
-
-  func onReadRequest(_ request: ReadRequest) { serving.onRequest(request) }
 
   // MARK: The rest
 
   func unlink(_ value: FileValue) {
+    incoming.forget(value)
     let path = cachePath(value)
     if Glibc.unlink(path) == 0 || errno == ENOENT { return }
     // A tree may be large: it gets out of the way now and is removed beside the loop.
@@ -172,14 +197,14 @@ final class Agent {
   func onResult(_ result: HelperResult) -> [WorkerEvent] {
     switch result {
     case .fetched(let transfer, let value, let part, let byteCount, let error):
-      if error == 0 && !part.hasSuffix("-tree") {
+      if error == 0 {
         totals.sharedReadByteCount += byteCount
         totals.sharedReadCount += 1
+        let moved = MovedBytes(
+          transfer: transfer, sharedByteCount: byteCount, sharedReadCount: 1)
+        mailbox.send(WireWriter(moved), to: 0, .manager)
       }
       return [finish(value, transfer, part: part, byteCount: byteCount, error: error)]
-    case .packed(let request, let path, let error):
-      serving.onPacked(request, path: path, error: error)
-      return []
     case .committed(let value, let byteCount, let hash, let error):
       if error == 0 { totals.sharedWrittenByteCount += byteCount }
       let end = WorkerEvent.committed(value, byteCount: byteCount, error: error)
@@ -242,6 +267,8 @@ final class Agent {
 
   var finalTotals: WorkerTotals {
     var sums = totals
+    sums.sharedReadByteCount += incoming.sharedReadByteCount
+    sums.sharedReadCount += incoming.sharedReadCount
     sums.receivedByteCount = bulk?.receivedByteCount ?? 0
     sums.sentByteCount = bulk?.sentByteCount ?? 0
     return sums

@@ -1,86 +1,328 @@
-// Files of this node's cache on their way to other nodes.
+// Files of this node on their way to other nodes: those in the cache, and those that are coming
+// themselves (`Incoming`), which are passed on as far as they have come.
 
-internal import CLinux
 internal import Glibc
 internal import VineCore
 
-/// A peer's wish to read a file of this node.
-struct ReadRequest: Sendable {
-  let value: FileValue
-  let transfer: TransferID
-  let tag: Int32
-  let byteCount: Int64
-  let isDirectory: Bool
-  let rank: Int
+/// One file on its way to one peer.
+final class OutgoingFile {
+  enum Origin {
+    case cached(HeldDescriptor)
+    case partial(PartialFile)
+  }
+
+  let key: OutgoingKey
+  let shape: FileShape
+  let origin: Origin
+  let firstChunk: Int
+  /// The next chunk to be read or taken from memory, and the next to be sent.
+  fileprivate var nextRead: Int
+  fileprivate var nextSend: Int
+  fileprivate var ready: [Int: ChunkBuffer] = [:]
+  /// The peer knows that what it gets is right.
+  fileprivate var hasVerdict: Bool
+
+  fileprivate init(
+    _ key: OutgoingKey, _ shape: FileShape, _ origin: Origin, firstChunk: Int, hasVerdict: Bool
+  ) {
+    self.key = key
+    self.shape = shape
+    self.origin = origin
+    self.firstChunk = firstChunk
+    self.hasVerdict = hasVerdict
+    nextRead = firstChunk
+    nextSend = firstChunk
+  }
 }
 
 final class Serving {
   private let scratch: ScratchDirectory
   private let mailbox: Mailbox
   private let bulk: BulkTransfer?
-  private let queue: BlockingQueue<HelperResult>
+  private let incoming: Incoming
+  private var files: [OutgoingKey: OutgoingFile] = [:]
+  /// Requests for what no order was heard of yet, and for what cannot be read along.
+  private var early: [ReadRequest] = []
+  private var waiting: [ReadRequest] = []
+  /// To be looked up in the cache.
+  private var lookups: [ReadRequest] = []
   private var lostPeers: Set<Int> = []
 
   init(
-    scratch: ScratchDirectory, mailbox: Mailbox, bulk: BulkTransfer?,
-    queue: BlockingQueue<HelperResult>
+    scratch: ScratchDirectory, mailbox: Mailbox, bulk: BulkTransfer?, incoming: Incoming
   ) {
     self.scratch = scratch
     self.mailbox = mailbox
     self.bulk = bulk
-    self.queue = queue
+    self.incoming = incoming
   }
+
+  var isActive: Bool { !files.isEmpty }
+
+  // MARK: Requests
 
   func onRequest(_ request: ReadRequest) {
-    guard request.isDirectory else {
-      serve(request, path: scratch.cachePath(request.value))
-      return
-    }
-    let tree = scratch.cachePath(request.value)
-    let packed = scratch.part("send-\(request.rank)-\(request.transfer.rawValue)")
-    queue.submit {
-      FileTree.remove(packed)
-      let to = clinux_open_at(AT_FDCWD, packed, O_WRONLY | O_CREAT | O_EXCL, 0o600)
-      if to < 0 { return .packed(request, path: packed, error: -to) }
-      let error = TreeArchive.write(tree, to: to)
-      close(to)
-      return .packed(request, path: packed, error: error)
-    }
-  }
-
-  /// A directory was packed, or could not be.
-  func onPacked(_ request: ReadRequest, path: String, error: Int32) {
-    if error != 0 { refuse(request, error: error) } else { serve(request, path: path) }
-    Glibc.unlink(path)
-  }
-
-  private func serve(_ request: ReadRequest, path: String) {
     if lostPeers.contains(request.rank) { return }
-    let descriptor = clinux_open_at(AT_FDCWD, path, O_RDONLY | O_NOFOLLOW, 0)
-    var info = stat()
-    guard let bulk, descriptor >= 0, fstat(descriptor, &info) == 0,
-      Int64(info.st_size) == request.byteCount
-    else {
-      refuse(request, error: descriptor < 0 ? -descriptor : EIO)
-      if descriptor >= 0 { close(descriptor) }
-      return
+    switch incoming.standing(of: request) {
+    case .partial(let partial):
+      if let shape = partial.shape, partial.descriptor != nil {
+        follow(partial, shape, request)
+      } else {
+        partial.waiting.append(request)
+      }
+    case .opaque: waiting.append(request)
+    case .notYet: early.append(request)
+    case .cached: lookups.append(request)
     }
-    var answer = WireWriter(.readGranted)
-    answer.put(request.transfer.rawValue)
-    answer.put(UInt32(info.st_mode & 0o777))
-    mailbox.send(answer, to: request.rank, .worker)
-    bulk.send(
-      request.transfer, to: request.rank, tag: request.tag, byteCount: request.byteCount,
-      from: descriptor)
+  }
+
+  /// The peer wants no more of a stream.
+  func onStop(_ key: OutgoingKey) {
+    if let file = files.removeValue(forKey: key) {
+      if case .partial(let partial) = file.origin { partial.followers.removeAll { $0 === file } }
+      return refuse(file, error: ECANCELED, isWrong: false)
+    }
+    let isStopped = { (request: ReadRequest) in request.key == key }
+    early.removeAll(where: isStopped)
+    waiting.removeAll(where: isStopped)
+    lookups.removeAll(where: isStopped)
+  }
+
+  /// An order about `value` came: those who wait for it may go on.
+  func onOrder(of value: FileValue) {
+    if early.isEmpty { return }
+    let requests = early
+    early = []
+    for request in requests { onRequest(request) }
+  }
+
+  /// What could not be read along is in the cache, or failed.
+  func onOpaqueEnd(of value: FileValue, error: Int32) {
+    let ended = waiting.filter { $0.value == value }
+    if ended.isEmpty { return }
+    waiting.removeAll { $0.value == value }
+    for request in ended {
+      if error == 0 { lookups.append(request) } else { refuse(request, error: sourceGoneError) }
+    }
+  }
+
+  /// Has a helper look up what was asked for in this turn.
+  func flush() {
+    if lookups.isEmpty { return }
+    let batch = lookups
+    lookups = []
+    let scratch = scratch
+    incoming.chunks.submit { .lookedUp(batch.map { ChunkWork.lookUp($0, in: scratch) }) }
+  }
+
+  private func onLookedUp(_ lookup: Lookup) {
+    let request = lookup.request
+    if lostPeers.contains(request.rank) { return }
+    switch lookup.found {
+    case .nothing(let error):
+      // Whoever reads along may come too late, which is nobody's fault.
+      refuse(request, error: request.behind == nil ? error : sourceGoneError)
+    case .small(var shape, let sum, let bytes):
+      shape.version = incoming.version(for: request)
+      let content = ReadContent(tag: request.tag, shape: shape, sum: sum, bytes: bytes)
+      mailbox.send(WireWriter(content), to: request.rank, .worker)
+    case .large(let file, var shape):
+      shape.version = incoming.version(for: request)
+      send(.cached(file), shape, request, hasVerdict: true)
+    }
   }
 
   private func refuse(_ request: ReadRequest, error: Int32) {
-    var answer = WireWriter(.readRefused)
-    answer.put(request.transfer.rawValue)
-    answer.put(error)
-    mailbox.send(answer, to: request.rank, .worker)
+    let refusal = ReadRefusal(tag: request.tag, error: error, sentCount: 0, isWrong: false)
+    mailbox.send(WireWriter(refusal), to: request.rank, .worker)
+  }
+
+  private func refuse(_ file: OutgoingFile, error: Int32, isWrong: Bool) {
+    let refusal = ReadRefusal(
+      tag: file.key.tag, error: error, sentCount: UInt32(file.nextSend - file.firstChunk),
+      isWrong: isWrong)
+    mailbox.send(WireWriter(refusal), to: file.key.rank, .worker)
+  }
+
+  // MARK: Reading along
+
+  private func follow(_ partial: PartialFile, _ shape: FileShape, _ request: ReadRequest) {
+    let isWhole = partial.hasVerdict && partial.isComplete
+    if let file = send(.partial(partial), shape, request, hasVerdict: isWhole) {
+      partial.followers.append(file)
+    }
+  }
+
+  /// It is known what a partial file will be.
+  func onShape(of partial: PartialFile) {
+    let requests = partial.waiting
+    partial.waiting = []
+    for request in requests { onRequest(request) }
+  }
+
+  /// More of a partial file is there.
+  func onChunks(of partial: PartialFile) {
+    for file in partial.followers { fill(file) }
+  }
+
+  /// All of a partial file is there, and right.
+  func onWhole(_ partial: PartialFile) {
+    for file in partial.followers where !file.hasVerdict {
+      var frame = WireWriter(.readVerdict)
+      frame.put(file.key.tag)
+      mailbox.send(frame, to: file.key.rank, .worker)
+      file.hasVerdict = true
+      endIfDone(file)
+    }
+  }
+
+  /// A partial file has its name in the cache.
+  func onCached(_ partial: PartialFile) {
+    lookups += partial.waiting
+    partial.waiting = []
+  }
+
+  /// A partial file will not come, or not as it was begun.
+  func refuseFollowers(of partial: PartialFile, error: Int32, isWrong: Bool) {
+    for file in partial.followers {
+      files[file.key] = nil
+      refuse(file, error: isWrong ? error : sourceGoneError, isWrong: isWrong)
+    }
+    for request in partial.waiting { refuse(request, error: sourceGoneError) }
+    partial.followers = []
+    partial.waiting = []
+  }
+
+  // MARK: Sending
+
+  @discardableResult
+  private func send(
+    _ origin: OutgoingFile.Origin, _ shape: FileShape, _ request: ReadRequest, hasVerdict: Bool
+  ) -> OutgoingFile? {
+    let isSame = request.version == shape.version && Int(request.firstChunk) <= shape.chunkCount
+    let grant = ReadGrant(
+      tag: request.tag, shape: shape, firstChunk: isSame ? request.firstChunk : 0,
+      isFinal: hasVerdict)
+    mailbox.send(WireWriter(grant), to: request.rank, .worker)
+    let file = OutgoingFile(
+      request.key, shape, origin, firstChunk: Int(grant.firstChunk), hasVerdict: hasVerdict)
+    if hasVerdict && file.firstChunk == shape.chunkCount { return nil }
+    files[file.key] = file
+    fill(file)
+    return file
+  }
+
+  /// Reads ahead as far as the window goes, and sends what is there.
+  private func fill(_ file: OutgoingFile) {
+    guard let bulk else { return }
+    var available = file.shape.chunkCount
+    if case .partial(let partial) = file.origin { available = partial.validCount }
+    while file.nextRead < available,
+      file.nextRead - file.nextSend + bulk.sendingCount(file.key) < BulkTransfer.windowCount
+    {
+      obtain(file.nextRead, of: file)
+      file.nextRead += 1
+      push(file)
+    }
+    push(file)
+    endIfDone(file)
+  }
+
+  private func obtain(_ index: Int, of file: OutgoingFile) {
+    let size = file.shape.chunkSize(index)
+    let (key, pool) = (file.key, incoming.pool)
+    switch file.origin {
+    case .partial(let partial):
+      if let buffer = partial.buffer(of: index) {
+        file.ready[index] = buffer
+        return
+      }
+      guard let part = partial.descriptor else { return }
+      let sum = partial.sum(of: index)
+      incoming.chunks.submit {
+        let buffer = pool.take()
+        let error = ChunkWork.read(part, into: buffer, byteCount: size, at: index)
+        buffer.setSum(sum, behind: size)
+        return .read(key, index: index, buffer, error: error)
+      }
+    case .cached(let cached):
+      incoming.chunks.submit {
+        let buffer = pool.take()
+        let error = ChunkWork.read(cached, into: buffer, byteCount: size, at: index)
+        buffer.setSum(ChunkWork.sum(of: buffer.bytes, count: size), behind: size)
+        return .read(key, index: index, buffer, error: error)
+      }
+    }
+  }
+
+  private func push(_ file: OutgoingFile) {
+    while let buffer = file.ready.removeValue(forKey: file.nextSend) {
+      let size = file.shape.chunkSize(file.nextSend)
+      bulk?.send(
+        faulty(buffer, size), byteCount: size + ChunkBuffer.sumByteCount, to: file.key)
+      file.nextSend += 1
+    }
+  }
+
+  /// The chunk, unless a test wants it damaged.
+  private func faulty(_ buffer: ChunkBuffer, _ byteCount: Int) -> ChunkBuffer {
+    if FaultHooks.shared.isIdle || byteCount == 0 { return buffer }
+    guard FaultHooks.shared.action(at: "bulk.send", name: "\(mailbox.rank)") == .flip else {
+      return buffer
+    }
+    let damaged = incoming.pool.take()
+    damaged.bytes.copyMemory(from: buffer.bytes, byteCount: byteCount + ChunkBuffer.sumByteCount)
+    let last = damaged.bytes.load(fromByteOffset: byteCount - 1, as: UInt8.self)
+    damaged.bytes.storeBytes(of: last ^ 1, toByteOffset: byteCount - 1, as: UInt8.self)
+    return damaged
+  }
+
+  private func onRead(_ key: OutgoingKey, _ index: Int, _ buffer: ChunkBuffer, _ error: Int32) {
+    guard let file = files[key], index >= file.nextSend, index < file.nextRead else { return }
+    if error != 0 {
+      files[key] = nil
+      if case .partial(let partial) = file.origin { partial.followers.removeAll { $0 === file } }
+      return refuse(file, error: error == ENODATA ? EIO : error, isWrong: false)
+    }
+    file.ready[index] = buffer
+    fill(file)
+  }
+
+  private func endIfDone(_ file: OutgoingFile) {
+    guard file.hasVerdict, file.nextSend == file.shape.chunkCount,
+      bulk?.sendingCount(file.key) ?? 0 == 0
+    else { return }
+    files[file.key] = nil
+    if case .partial(let partial) = file.origin { partial.followers.removeAll { $0 === file } }
+  }
+
+  // MARK: Turns
+
+  /// Moves sending on.
+  func progress() {
+    for key in bulk?.takeSent() ?? [] {
+      if let file = files[key] { fill(file) }
+    }
+  }
+
+  /// Takes a helper's result in.
+  func take(_ result: ChunkResult) {
+    switch result {
+    case .lookedUp(let lookups): for lookup in lookups { onLookedUp(lookup) }
+    case .read(let key, let index, let buffer, let error): onRead(key, index, buffer, error)
+    default: break
+    }
   }
 
   /// A peer is lost: it gets nothing more.
-  func forget(_ peer: Int) { lostPeers.insert(peer) }
+  func forget(_ peer: Int) {
+    lostPeers.insert(peer)
+    for (key, file) in files where key.rank == peer {
+      if case .partial(let partial) = file.origin { partial.followers.removeAll { $0 === file } }
+    }
+    files = files.filter { $0.key.rank != peer }
+    early.removeAll { $0.rank == peer }
+    waiting.removeAll { $0.rank == peer }
+    lookups.removeAll { $0.rank == peer }
+  }
 }

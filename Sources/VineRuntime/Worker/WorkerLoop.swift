@@ -24,6 +24,7 @@ package final class WorkerLoop {
   private var derivations: DerivationRunner?
   private let bulk: BulkTransfer?
   private let queue: BlockingQueue<HelperResult>
+  private let chunks: BlockingQueue<ChunkResult>
   private var orders: [TaskID: AttemptOrder] = [:]
   private var fetchOrders: [TransferID: FetchOrder] = [:]
   private var commitOrders: [FileValue: CommitOrder] = [:]
@@ -55,6 +56,8 @@ package final class WorkerLoop {
     bulk = (mpi?.size ?? 1) > 1 ? mpi.map { BulkTransfer(mpi: $0) } : nil
     queue = try BlockingQueue(threadCount: isAgent ? 4 : 1)
     poll.add(queue.descriptor, token: PollToken.workerHelpers)
+    chunks = try BlockingQueue(threadCount: 2)
+    poll.add(chunks.descriptor, token: PollToken.workerHelpers)
     var registration = Registration(
       build: BuildIdentity.text, hostName: hostName(), nodeKey: UInt32(nodeKey),
       topology: nil, processID: getpid(), bootID: bootID(), processNamespace: processNamespace())
@@ -98,7 +101,7 @@ package final class WorkerLoop {
     if core.isLeaving { leaveIfIdle() }
     for peer in bulk?.takeFailures() ?? [] { siblings.suspect(peer) }
     for peer in siblings.turn(at: monotonicNanoseconds()) {
-      events.append(contentsOf: agent?.forget(peer) ?? [])
+      agent?.forget(peer)
     }
     mailbox.flush()
     return count > 0
@@ -205,31 +208,10 @@ package final class WorkerLoop {
       pong.put(try reader.take(Int64.self))
       pong.put(monotonicNanoseconds())
       mailbox.send(pong, to: 0, .manager)
-    case .readRequest:
-      siblings.actAsAgent()
-      try receiveReadRequest(&reader, from: rank)
-    case .readGranted:
-      let transfer = TransferID(rawValue: try reader.take())
-      if let event = agent?.onReadGranted(transfer, mode: try reader.take()) {
-        events.append(event)
-      }
-    case .readRefused:
-      let transfer = TransferID(rawValue: try reader.take())
-      if let event = agent?.onReadRefused(transfer, error: try reader.take()) {
-        events.append(event)
-      }
-    default: throw WireError()
+    default:
+      if kind == .readRequest { siblings.actAsAgent() }
+      guard let agent, try agent.receive(kind, &reader, from: rank) else { throw WireError() }
     }
-  }
-
-  private func receiveReadRequest(
-    _ reader: inout WireReader, from rank: Int
-  ) throws(WireError) {
-    let request = ReadRequest(
-      value: try reader.takeValue(), transfer: TransferID(rawValue: try reader.take()),
-      tag: try reader.take(), byteCount: try reader.take(), isDirectory: try reader.takeBool(),
-      rank: rank)
-    agent?.onReadRequest(request)
   }
 
   private func begin(_ welcome: Welcome) throws(RuntimeError) {
@@ -253,7 +235,8 @@ package final class WorkerLoop {
         sayOfLibrary: { mailbox.send(WireWriter($0), to: 0, .manager) })
     }
     agent = Agent(
-      scratch: scratch, runName: welcome.runName, mailbox: mailbox, bulk: bulk, queue: queue)
+      scratch: scratch, runName: welcome.runName, mailbox: mailbox, bulk: bulk, queue: queue,
+      chunks: chunks)
     if let room {
       derivations = DerivationRunner(
         room: room, launcher: launcher, cachePath: scratch.cache, queue: queue)
@@ -517,7 +500,7 @@ package final class WorkerLoop {
   private func leaveIfIdle() {
     agent?.hashNow()
     if let derivations, !derivations.isIdle { return derivations.killAll(children) }
-    guard core.attemptCount == 0, queue.pendingCount == 0, !(bulk?.isActive ?? false) else {
+    guard core.attemptCount == 0, queue.pendingCount == 0, agent?.isMoving != true else {
       return
     }
     if core.instanceCount > 0 && !isTeardownOver() { return }

@@ -68,8 +68,8 @@ import VineCore
       $0.task(reads: [input])
     }
     run.turn()
+    #expect(run.fetched.map(\.worker) == [0, 1])
     run.turn(run.transferred(0))
-    #expect(run.fetched.map(\.source) == [.node(agent: worker(0))])
     run.turn(.workerLost(worker(0)))
     run.turn(run.transferred(1, error: 5, by: 1))
     for failure in 1..<Limits.fetchRetryMax {

@@ -16,30 +16,131 @@ import VineCore
     #expect(run.started == [Started(task(0))])
   }
 
-  @Test func theSharedFileSystemIsReadOnceAndNodesPassTheFileOn() {
+  private func relay(_ agent: Int, _ transfer: Int) -> TransferSource {
+    .relay(agent: WorkerID(index: agent), transfer: TransferID(index: transfer))
+  }
+
+  @Test func theSharedFileSystemIsReadOnceAndNodesPassTheFileOnWhileItComes() {
     let run = ManagerFixture(nodes: [(1, 1), (1, 1), (1, 1)]) {
       let input = $0.file()
       for _ in 0..<3 { $0.task(reads: [input]) }
     }
     run.turn()
-    #expect(run.fetched == [Fetched(file(0), transfer: 0, from: .sharedFileSystem)])
-    run.turn(run.transferred(0))
-    #expect(run.fetched.map(\.source) == [agents[0], agents[0]])
-    #expect(run.fetched.map(\.worker) == [1, 2])
+    #expect(
+      run.fetched == [
+        Fetched(file(0), transfer: 0, from: .sharedFileSystem, to: 0),
+        Fetched(file(0), transfer: 1, from: relay(0, 0), to: 1),
+        Fetched(file(0), transfer: 2, from: relay(1, 1), to: 2),
+      ])
   }
 
-  @Test func aSourceServesFewAtOnce() {
-    let run = ManagerFixture(nodes: Array(repeating: (1, 1), count: 8)) {
+  @Test func aFileOfOneChunkGoesFromOneToAll() {
+    let run = ManagerFixture(nodes: Array(repeating: (1, 1), count: 4)) {
+      let input = $0.file(byteCount: Limits.chunkByteCount)
+      for _ in 0..<4 { $0.task(reads: [input]) }
+    }
+    run.turn()
+    #expect(
+      run.fetched.map(\.source) == [
+        .sharedFileSystem, relay(0, 0), relay(0, 0), relay(1, 1),
+      ])
+  }
+
+  /// Node 1 has three files that a task on the larger node 2 needs.
+  private func threeFiles(byteCount: Int64, limit: UInt16) -> ManagerFixture {
+    let run = ManagerFixture(nodes: [(3, 1)]) {
+      $0.workflow.policy.transfersPerSource = limit
+      var made: [FileID] = []
+      for index in 0..<3 {
+        made.append($0.file(.temp))
+        $0.task(writes: [made[index]])
+      }
+      $0.task(reads: made) { $0.request.cores = 8 }
+    }
+    run.turn()
+    run.addNode(cores: 8)
+    for index in 0..<3 {
+      run.turn(run.ready(file(index), byteCount: byteCount), run.finished(task(index)))
+    }
+    return run
+  }
+
+  @Test func aSourceServesAsManyAtOnceAsThePolicySays() {
+    let run = threeFiles(byteCount: 1 << 30, limit: 2)
+    #expect(run.fetched.map(\.source) == [agents[0], agents[0]])
+    run.turn(run.transferred(run.fetched[0].transfer, by: 1))
+    #expect(run.fetched.map(\.source) == [agents[0]])
+  }
+
+  @Test func smallFilesShareTheirPlaceAtASource() {
+    #expect(threeFiles(byteCount: 4096, limit: 1).fetched.count == 3)
+  }
+
+  @Test func aChainWhoseHeadIsLostGoesOnFromTheSharedFileSystem() {
+    let run = ManagerFixture(nodes: Array(repeating: (1, 1), count: 4)) {
       let input = $0.file()
-      for _ in 0..<8 { $0.task(reads: [input]) }
+      for _ in 0..<4 { $0.task(reads: [input]) }
+    }
+    run.turn()
+    run.turn(.workerLost(WorkerID(index: 0)))
+    // The second does not know yet, and those behind it wait for it.
+    #expect(run.fetched.isEmpty)
+    run.turn(run.transferred(1, error: sourceGoneError, by: 1))
+    #expect(run.fetched == [Fetched(file(0), transfer: 4, from: .sharedFileSystem, to: 1)])
+  }
+
+  @Test func theMiddleOfAChainIsBypassed() {
+    let run = ManagerFixture(nodes: Array(repeating: (1, 1), count: 4)) {
+      let input = $0.file()
+      for _ in 0..<4 { $0.task(reads: [input]) }
+    }
+    run.turn()
+    run.turn(.workerLost(WorkerID(index: 1)), run.transferred(2, error: sourceGoneError, by: 2))
+    // Node 3 reads node 2, so node 2 must not read node 3.
+    #expect(run.fetched == [Fetched(file(0), transfer: 4, from: relay(0, 0), to: 2)])
+  }
+
+  @Test func aReaderOfALostChainIsNotChargedForIt() {
+    let run = ManagerFixture(nodes: [(1, 1), (1, 1)]) {
+      let input = $0.file()
+      for _ in 0..<2 { $0.task(reads: [input]) }
+    }
+    run.turn()
+    for _ in 0..<2 * Limits.fetchRetryMax {
+      let transfer = run.fetched.last?.transfer ?? 0
+      run.turn(run.transferred(transfer, error: sourceGoneError, by: 1))
+      #expect(run.fetched.map(\.worker) == [1])
+    }
+  }
+
+  @Test func readersOfAFileThatCannotBeHadAllFail() {
+    let run = ManagerFixture(nodes: Array(repeating: (1, 1), count: 3)) {
+      let input = $0.file()
+      for _ in 0..<3 { $0.task(reads: [input]) }
+    }
+    run.turn()
+    var pending = run.fetched
+    for _ in 0..<100 {
+      guard let next = pending.first else { break }
+      pending.removeFirst()
+      run.turn(run.transferred(next.transfer, error: 5, by: next.worker))
+      pending += run.fetched
+    }
+    #expect(run.outcome?.failedCount == 3)
+  }
+
+  @Test func aSourceThatSendsDamagedBytesIsGivenUp() {
+    let run = ManagerFixture(nodes: [(1, 1)]) {
+      let input = $0.file()
+      for _ in 0..<2 { $0.task(reads: [input]) }
     }
     run.turn()
     run.turn(run.transferred(0))
-    #expect(run.fetched.count == Limits.transfersPerSourceMax)
-    let first = run.fetched[0]
-    run.turn(run.transferred(first.transfer, by: first.worker))
-    // Two nodes have it now; the one that served has one place free, the new one all of them.
-    #expect(run.fetched.count == 3)
+    run.addNode(cores: 1)
+    run.turn()
+    #expect(run.fetched == [Fetched(file(0), transfer: 1, from: agents[0], to: 1)])
+    run.turn(run.transferred(1, error: damagedSourceError, by: 1))
+    #expect(run.fetched == [Fetched(file(0), transfer: 2, from: .sharedFileSystem, to: 1)])
   }
 
   @Test func aFailingFetchIsTriedAgainAndThenEndsTheTask() {
