@@ -9,14 +9,14 @@ functions_links=1000
 # A library of one function that fills the node: one instance, in the one worker's rank.
 functions_library() { # KIND: process, rank, direct or fork
     local source='"language": "python", "module": "null.py"'
-    case $1 in process | rank) source='"language": "native", "shared_object": "null.so"' ;; esac
+    case $1 in process | rank) source='"language": "native", "shared_object": "nothing.so"' ;; esac
     printf '"libraries": {"l": {%s, "functions": ["f"], "exec_mode": "%s", "cores": %d}}' \
         "$source" "$1" "$(nproc)"
 }
 
 prepare_functions() {
     local kind i count
-    gcc -O2 -shared -fPIC -I"$root/Sources/CVineHost/include" -o null.so -x c - <<-'END'
+    gcc -O2 -shared -fPIC -I"$root/Sources/CVineHost/include" -o nothing.so -x c - <<-'END'
 		#include <vine_function.h>
 		int f(vine_call *call) { (void)call; return 0; }
 	END
@@ -130,7 +130,7 @@ functions_rank0() { # WORKFLOW
     while kill -0 "$child" 2>/dev/null; do
         while read -r rank pid; do
             [[ $rank != 0 ]] || last=$(cat "/proc/$pid"/task/*/schedstat 2>/dev/null | awk -v before="$last" '
-                { sum += $1 } END { print sum > before * 1e9 ? sum / 1e9 : before }')
+                { sum += $1 } END { print (sum > before * 1e9 ? sum / 1e9 : before) }')
         done < <(ranks_of "$VINE_BENCH_MARK")
         sleep 0.02
     done

@@ -38,8 +38,12 @@ static size_t take(struct vine_bytes *bytes, size_t *taken, char *to, size_t roo
   return count;
 }
 
+// Libraries are not made for several threads: those of one rank take turns.
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+
 static long receive(void *owner, char *bytes, size_t room, int waits) {
   struct vine_thread *thread = owner;
+  if (waits) pthread_mutex_unlock(&turn);
   pthread_mutex_lock(&thread->lock);
   while (thread->in.count == 0 && waits) {
     thread->is_waiting = 1;
@@ -48,6 +52,7 @@ static long receive(void *owner, char *bytes, size_t room, int waits) {
   }
   long count = thread->in.count == 0 ? -1 : (long)take(&thread->in, &thread->in_taken, bytes, room);
   pthread_mutex_unlock(&thread->lock);
+  if (waits) pthread_mutex_lock(&turn);
   return count;
 }
 
@@ -70,7 +75,9 @@ static void tell_running(void *owner, uint64_t number, int64_t since) {
 
 static void *body(void *argument) {
   struct vine_thread *thread = argument;
+  pthread_mutex_lock(&turn);
   vine_serve(&thread->port);
+  pthread_mutex_unlock(&turn);
   pthread_mutex_lock(&thread->lock);
   thread->has_ended = 1;
   pthread_mutex_unlock(&thread->lock);

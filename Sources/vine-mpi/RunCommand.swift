@@ -171,6 +171,11 @@ struct RunCommand: ParsableCommand {
         for problem in loaded.unsupported { complain("\(workflow): \(problem)") }
         return nil
       }
+      if let library = loaded.workflow.firstLibraryInRanks, !inRank {
+        complain(
+          "\(workflow): library \(library) has exec_mode \"rank\": start vine-mpi with --in-rank")
+        return nil
+      }
       if replay, let recorded = loaded.recorded { return prepareReplay(of: recorded) }
       return PreparedRun(name: loaded.workflow.name, path: absolutePath(workflow)) { _ in
         loaded.workflow

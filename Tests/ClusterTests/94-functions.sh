@@ -35,15 +35,33 @@ test_python_library_between_commands() {
     assert_file example/results/line.txt 'the verdict: {"gladdest":1,"totals":[0.0,2.5]}'
 }
 
-test_c_library() {
-    need cc
-    example library-c
-    example/build.sh
-    vine 3 0 example/workflow.json
+pendulum() { # HOW [OPTION...]: the workflow of ./example
+    local how=$1
+    shift
+    rm -rf run example/results/*.*
+    vine "$how" 0 example/workflow.json "$@"
     assert_equal 18 "$(wc -l <example/results/periods.txt)" "lines of the table"
     assert_equal '  0 degrees   2.006067 s' "$(head -n 1 example/results/periods.txt)"
     assert_equal '170 degrees   4.893524 s' "$(tail -n 1 example/results/periods.txt)"
     assert_file example/results/longest.json 4.893524274105
+}
+test_c_library() {
+    need cc
+    example library-c
+    example/build.sh
+    pendulum 3
+}
+test_c_library_inside_ranks() {
+    need cc
+    example library-c
+    example/build.sh
+    sed -i 's/"language": "native",/& "exec_mode": "rank",/' example/workflow.json
+    vine 2 2 example/workflow.json
+    assert_says 'library pendulum has exec_mode "rank": start vine-mpi with --in-rank'
+    vine 0 0 check example/workflow.json
+    pendulum 3 --in-rank
+    pendulum 2 --in-rank
+    pendulum 0 --in-rank
 }
 
 test_fortran_library() {

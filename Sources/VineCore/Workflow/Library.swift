@@ -112,6 +112,11 @@ extension Workflow {
     return library
   }
 
+  /// The name of a library whose functions run inside ranks, if there is one.
+  package var firstLibraryInRanks: String? {
+    libraries.ids.first { libraries[$0].mode == .inRank }.map { name(of: $0) }
+  }
+
   /// The name of a library; of equal ones, the first.
   package func name(of library: LibraryID) -> String { libraryNames[library.index] }
 

@@ -110,9 +110,7 @@ extension NativeReader {
     switch try word(library, "exec_mode", among: modes) ?? modes[0] {
     case "direct": draft.spec.mode = .direct
     case "process": draft.spec.mode = .process
-    case "rank":
-      draft.spec.mode = .inRank
-      notYet(at(library, "exec_mode"), "`exec_mode` \"rank\"")
+    case "rank": draft.spec.mode = .inRank
     default: draft.spec.mode = .fork
     }
   }

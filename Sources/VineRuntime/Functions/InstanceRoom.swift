@@ -32,6 +32,7 @@ final class InstanceRoom {
   private let launcher: ProcessLauncher
   private let cachePath: String
   private let poll: EventPoll
+  private let hasGangs: Bool
   private var instanceOrders: [AllocationID: InstanceOrder] = [:]
   private var callOrders: [TaskID: CallOrder] = [:]
   private var instances: [AllocationID: HostedInstance] = [:]
@@ -49,12 +50,14 @@ final class InstanceRoom {
 
   init(
     room: SandboxRoom, launcher: ProcessLauncher, cachePath: String, poll: EventPoll,
-    say: @escaping (AttemptNote) -> Void, sayOfLibrary: @escaping (LibraryNote) -> Void
+    hasGangs: Bool, say: @escaping (AttemptNote) -> Void,
+    sayOfLibrary: @escaping (LibraryNote) -> Void
   ) {
     self.room = room
     self.launcher = launcher
     self.cachePath = cachePath
     self.poll = poll
+    self.hasGangs = hasGangs
     self.say = say
     self.sayOfLibrary = sayOfLibrary
   }
@@ -79,7 +82,8 @@ final class InstanceRoom {
     }
     do throws(RuntimeError) {
       let host = try LibraryHost.start(
-        libraryOrder(order, in: sandbox), number: UInt64(allocation.rawValue), launcher: launcher)
+        libraryOrder(order, in: sandbox), number: UInt64(allocation.rawValue), launcher: launcher,
+        hasGangs: hasGangs)
       instances[allocation] = HostedInstance(
         host: host, order: order, sandbox: sandbox, sandboxOrder: sandboxOrder)
       if let processID = host.processID { allocationOfProcess[processID] = allocation }
@@ -144,19 +148,34 @@ final class InstanceRoom {
   }
 
   func stop(_ allocation: AllocationID, isKilled: Bool) {
-    instances[allocation]?.host.stop(isKilled: isKilled)
+    guard let host = instances[allocation]?.host else { return }
+    if isKilled && host.running != nil {
+      // Nothing ends a function in this process but the process's end, which the manager takes for
+      // the loss of a rank.
+      complain("vine-mpi: \(order(of: allocation)): a function inside the rank has to be ended")
+      _exit(1)
+    }
+    host.stop(isKilled: isKilled)
+  }
+
+  private func order(of allocation: AllocationID) -> String {
+    "library \(instances[allocation]?.order.name ?? "")"
   }
 
   /// No time is left.
   func killAll() {
-    for allocation in instances.keys.sorted() { stop(allocation, isKilled: true) }
+    for allocation in instances.keys.sorted() { instances[allocation]?.host.stop(isKilled: true) }
   }
 
   /// Something of an instance is readable. Returns nil for a token of others.
   func onReady(_ token: UInt64) -> [WorkerEvent]? {
     guard let allocation = allocationOfToken[token] else { return nil }
     guard let instance = instances[allocation] else { return [] }
-    return take(instance.host.takeReports(), of: allocation)
+    let events = take(instance.host.takeReports(), of: allocation)
+    if instance.host.processID == nil && instance.host.endText != nil {
+      return events + end(allocation, instance)
+    }
+    return events
   }
 
   /// A process was reaped. Returns nil for one of others.
@@ -164,16 +183,19 @@ final class InstanceRoom {
     guard let allocation = allocationOfProcess.removeValue(forKey: exit.pid),
       let instance = instances[allocation]
     else { return nil }
-    unwatch(instance.host.descriptor)
     let reports = instance.host.onExit(isSignaled: exit.is_signaled != 0, status: exit.status)
-    var events = take(reports, of: allocation)
+    return take(reports, of: allocation) + end(allocation, instance)
+  }
+
+  /// The instance is over; what it said was taken.
+  private func end(_ allocation: AllocationID, _ instance: HostedInstance) -> [WorkerEvent] {
+    unwatch(instance.host.descriptor)
     for task in calls.keys.sorted() where calls[task]?.allocation == allocation {
       noteLoss(of: task, with: instance)
     }
     instances[allocation] = nil
     room.recycle(instance.sandbox, instance.sandboxOrder)
-    events.append(.instanceExited(allocation))
-    return events
+    return [.instanceExited(allocation)]
   }
 
   /// What is known of the end of the instance is a reason for the end of its calls.

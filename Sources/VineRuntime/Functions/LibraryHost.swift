@@ -221,7 +221,7 @@ final class LibraryHost {
   /// Ends the instance: at once, or when it has finished what it runs. The function thread cannot be
   /// ended at once.
   func stop(isKilled: Bool) {
-    if isKilled {
+    if isKilled && processID != nil {
       signal(SIGKILL)
       return
     }

@@ -36,11 +36,14 @@ package final class MPIEnvironment {
   /// Bulk data travels here, so that it never holds up a message.
   let bulk: cmpi_comm
   let bulkTagMax: Int32
+  /// Whether functions may use MPI beside the loop.
+  let hasFunctionThread: Bool
 
   /// Starts MPI. Throws when the launcher started more ranks than this MPI sees: then it belongs
   /// to another MPI, and each rank would run the whole workflow by itself; and when functions are
   /// to use MPI beside the loop, which not every MPI allows.
   package init(expecting launched: Int, hasFunctionThread: Bool = false) throws(RuntimeError) {
+    self.hasFunctionThread = hasFunctionThread
     var areThreadsMany: Int32 = hasFunctionThread ? 1 : 0
     let code = cmpi_init(&areThreadsMany)
     if code != cmpi_success() { throw RuntimeError("start MPI", detail: mpiErrorText(code)) }

@@ -231,6 +231,7 @@ package final class WorkerLoop {
       let mailbox = mailbox
       instances = InstanceRoom(
         room: room, launcher: launcher, cachePath: scratch.cache, poll: poll,
+        hasGangs: mpi?.hasFunctionThread ?? false,
         say: { mailbox.send(WireWriter($0), to: 0, .manager) },
         sayOfLibrary: { mailbox.send(WireWriter($0), to: 0, .manager) })
     }
@@ -355,6 +356,8 @@ package final class WorkerLoop {
       let end = monotonicNanoseconds()
       if let news = instances?.onExit(exit) {
         events.append(contentsOf: news)
+        // Calls in children of their own outlive it.
+        hasStrayEnded = true
         continue
       }
       guard let child = children.removeValue(forKey: exit.pid) else {
@@ -558,6 +561,7 @@ package final class WorkerLoop {
   package func abandon() {
     for child in children.values { child.signal(SIGKILL) }
     instances?.killAll()
+    launcher?.hostMarks = [:]
     // Whoever had left its group comes to us when its parent is dead, so look again; within 200 ms,
     // since the launcher gives a second for everything.
     for _ in 0..<100 {
