@@ -77,3 +77,104 @@ END
         assert_equal 6 "$(grep -cx 740 "sums$i")" "modes"
     done
 }
+
+test_vine_damaged_chunks_are_asked_for_again() {
+    up_hosts 3
+    head -c 9000000 /dev/urandom >big
+    one_for_all 3
+    VINE_FAULT='bulk.send#3:flip' vine hosts:3:1 0 w.json
+    assert_sums 3
+    # The chunk itself, and at most the window behind it, a second time.
+    (($(summed 'f["sharedFileSystemBytes"]') == 9000000)) || fail "read again"
+}
+
+# The chunk that rank 1 sends is always damaged: nobody takes it, and the file comes another way.
+test_vine_a_source_of_damage_is_avoided() {
+    up_hosts 3
+    head -c 3000000 /dev/urandom >big
+    one_for_all 3
+    VINE_FAULT='bulk.send@1:flip' vine hosts:3:1 0 w.json
+    assert_sums 3
+}
+
+test_vine_a_file_that_changes_is_read_again() {
+    up_hosts 3
+    head -c 20000000 /dev/urandom >big
+    one_for_all 3
+    VINE_FAULT='shared.read:delay=150' begin hosts:3:1 w.json
+    wait_for 40 has_part host3
+    # In place: same inode, same size. What was passed on by now is thrown away on all hosts.
+    printf changed | dd of=big conv=notrunc status=none
+    wait "$pid" || true
+    assert_equal 0 "$(outcome run)" status
+    assert_sums 3
+    assert_equal 2 "$(summed 'f["sharedFileSystemReads"]')" "reads"
+}
+reading() { compgen -G "scratch/*/*/part-*" >/dev/null; }
+
+test_vine_a_file_that_keeps_shrinking_fails_its_tasks() {
+    head -c 6000000 /dev/urandom >big
+    one_for_all 1
+    VINE_FAULT='shared.read:delay=200' begin 3 w.json
+    wait_for 20 reading
+    for _ in {1..40}; do
+        truncate -s -1000 big
+        sleep 0.1
+    done
+    wait "$pid" || true
+    # Once it rests it is read, or every try has failed.
+    if [[ $(outcome run) == 0 ]]; then assert_sums 1; else grep -q "big.*busy" said || fail "no reason given"; fi
+    if reading; then fail "a part is left"; fi
+}
+
+test_vine_shared_reads_that_fail_are_tried_again() {
+    head -c 3000000 /dev/urandom >big
+    one_for_all 1
+    VINE_FAULT='shared.open#1:eio,shared.read#2:eio' vine 3 0 w.json
+    assert_sums 1
+    # Only what was missing.
+    assert_equal 3000000 "$(summed 'f["sharedFileSystemBytes"]')" "bytes read"
+}
+
+test_vine_an_unreadable_file_fails_its_tasks() {
+    mkdir big
+    one_for_all 2
+    vine 3 1 w.json
+    assert_says "input .*big: Is a directory"
+}
+
+# killed_in_the_middle ACTION HOST: 5 hosts pass a file on, slowly, and HOST is lost on the way
+killed_in_the_middle() {
+    [[ $(mpirun --version 2>&1) == *"Open MPI) 4"* ]] || skip "only Open MPI 4 goes on after a loss (mpirun --enable-recovery)"
+    up_hosts 5
+    head -c 60000000 /dev/urandom >big
+    one_for_all 5
+    VINE_FAULT='chunk.write:delay=60' "$tests/TestBed/hosts" run 1 --enable-recovery -- \
+        "$VINE_MPI" w.json --run-dir run --node-timeout 4 --transfers transfers.tsv >said 2>&1 &
+    wait_for 40 has_part "$2"
+    sleep 0.7
+    has_part "$2" || fail "$2 has it already"
+    "$tests/TestBed/hosts" "$1" "$2"
+    wait_for 100 test -e run/outcome
+    assert_equal 0 "$(outcome run)" status
+    assert_sums 5
+    # Unless it was the last of the chain, which is up to the order in which hosts came.
+    if grep -q "+$2" transfers.tsv; then
+        grep -qE $'\t'"104$" transfers.tsv || fail "no transfer was cut"
+    fi
+    # What had come was kept: less moved than if anything had begun anew.
+    (($(summed 'f["nodeToNodeBytes"]') + $(summed 'f["sharedFileSystemBytes"]') < 5 * 60000000)) ||
+        fail "begun anew: $(summed f)"
+    # shellcheck disable=SC2046
+    kill -KILL $(named mpirun) $(named vine-mpi) 2>/dev/null || true
+    wait || true
+}
+has_part() { "$tests/TestBed/hosts" exec "$1" sh -c 'ls /tmp/vine-mpi-*/*/part-*' >/dev/null 2>&1; }
+
+test_vine_a_killed_host_in_a_chain() { # 200 s
+    killed_in_the_middle kill host3
+}
+
+test_vine_a_cut_host_in_a_chain() { # 200 s
+    killed_in_the_middle cut host4
+}
