@@ -19,19 +19,22 @@ __attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t crc, c
   return crc;
 }
 static int has_instruction(void) { return __builtin_cpu_supports("sse4.2"); }
-#elif defined(__aarch64__) && defined(__ARM_FEATURE_CRC32)
-#include <arm_acle.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 
+// Written out, since compilers know the instruction only where all code may use it.
 static uint32_t by_instruction(uint32_t crc, const uint8_t *bytes, size_t count) {
   for (; count >= 8; count -= 8, bytes += 8) {
     uint64_t word;
     memcpy(&word, bytes, 8);
-    crc = __crc32cd(crc, word);
+    __asm__(".arch_extension crc\n\tcrc32cx %w0, %w0, %x1" : "+r"(crc) : "r"(word));
   }
-  for (; count > 0; count--) crc = __crc32cb(crc, *bytes++);
+  for (; count > 0; count--, bytes++)
+    __asm__(".arch_extension crc\n\tcrc32cb %w0, %w0, %w1" : "+r"(crc) : "r"((uint32_t)*bytes));
   return crc;
 }
-static int has_instruction(void) { return 1; }
+// HWCAP_CRC32 of arch/arm64/include/uapi/asm/hwcap.h.
+static int has_instruction(void) { return (getauxval(AT_HWCAP) & (1ul << 7)) != 0; }
 #else
 static uint32_t by_instruction(uint32_t crc, const uint8_t *bytes, size_t count) {
   (void)bytes;
