@@ -24,7 +24,8 @@ extension Simulation {
     let node = ranks[worker.index].node
     let byteCount = max(byteCount, 0)
     result.transferCount += 1
-    if nodes[node].cache[value] != nil && isPristine {
+    let mayBeFound = workflow.files[value.file].lifetime == .forever
+    if nodes[node].cache[value] != nil && isPristine && !mayBeFound {
       checkers?.violate("\(value.file) is fetched to node \(node), which has it")
     }
     nodes[node].parts.remove(value)

@@ -92,7 +92,9 @@ extension Simulation {
     case .taskFinished, .replicaReady, .transferEnded, .hashed: true
     // A failed commit is ordered again under the same name, and its second report is no other's.
     case .committed(_, _, let error): error == 0
-    case .taskReturned, .replicaDamaged, .resultReady, .instanceReady, .instanceEnded: false
+    case .taskReturned, .replicaDamaged, .resultReady, .instanceReady, .instanceEnded,
+      .replicaFound, .recallEnded:
+      false
     }
   }
 

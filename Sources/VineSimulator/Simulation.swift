@@ -200,13 +200,36 @@ package struct Simulation: ~Copyable {
     trace.mix(34, index, 0, at: now)
     let node = manager.addNode(
       Topology(coreCount: model.coreCount, memoryMB: model.memoryMB),
-      agent: WorkerID(index: workers.lowerBound))
+      agent: WorkerID(index: workers.lowerBound), isRecalling: keepsFiles)
     for worker in workers.dropFirst() {
       manager.addExecutor(WorkerID(index: worker), on: node)
     }
     checkers?.registered(node, asIndex: index, model)
     nodes[index].isRegistered = true
     managerHeard = true
+    findKept(onNode: index, at: now)
+  }
+
+  private var keepsFiles: Bool {
+    faults != nil && workflow.files.rows.contains { $0.lifetime == .forever }
+  }
+
+  /// Some nodes still have files of earlier runs, and their agents say so when they have looked.
+  private mutating func findKept(onNode index: Int, at now: Instant) {
+    if !keepsFiles { return }
+    let agent = WorkerID(index: nodes[index].workers.lowerBound)
+    var end = now
+    for file in workflow.files.ids where workflow.files[file].lifetime == .forever {
+      guard workflow.files[file].kind == .path, workflow.files[file].producer == .none,
+        faults?.coin() ?? false
+      else { continue }
+      let value = FileValue(file, attempt: 0)
+      nodes[index].cache[value] = .source(file)
+      let time = now.adding(nanoseconds: faults?.delay() ?? 0)
+      heap.insert(.toManager(agent, .replicaFound(value, byteCount: 1)), at: time)
+      end = max(end, time)
+    }
+    heap.insert(.toManager(agent, .recallEnded), at: end)
   }
 
   // MARK: The manager

@@ -50,6 +50,8 @@ struct TraceHash {
     case .transferEnded(let transfer, _, let error):
       mix(19, transfer.index, Int(error), at: now)
     case .committed(let value, _, let error): mix(20, value.file.index, Int(error), at: now)
+    case .replicaFound(let value, _): mix(23, value.file.index, Int(value.attempt), at: now)
+    case .recallEnded: mix(24, 0, 0, at: now)
     case .replicaDamaged(let value): mix(21, value.file.index, 0, at: now)
     case .hashed(let value, _, _): mix(22, value.file.index, Int(value.attempt), at: now)
     case .resultReady(let value, _): mix(23, value.file.index, Int(value.attempt), at: now)

@@ -40,7 +40,7 @@ package struct WorkloadGenerator {
     usesControlEdges = random.chance(perMille: 500)
     derivedRate = random.pick([0, 0, 100, 400])
     lifetimes = random.pick([
-      [.workflow], [.task], [.worker], [.workflow, .task, .worker],
+      [.workflow], [.task], [.worker], [.workflow, .task, .worker, .forever],
     ])
     durations = random.pick([
       [0], [1, 50, 900], [1_000, 20_000], [5, 2_000, 3_000_000, 600_000_000],

@@ -345,3 +345,213 @@ END
     assert_equal 8 "$(cat o? | grep -cx 1)" "tasks that saw the tree"
     assert_equal 2 "$(cat o? | grep -vx 1 | sort -u | wc -l)" "hosts"
 }
+
+# ---- forever
+
+kept() { # HOW [ARGUMENT...]: a run of its own of w.json, on the caches of the runs before
+    local how=$1
+    shift
+    rm -rf run ran/* out
+    vine "$how" 0 w.json --scratch "$work/node" "$@"
+}
+shared_bytes() { sed -n 's/.*"sharedFileSystemToNode" *: *\([0-9]*\).*/\1/p' run/summary.json; }
+entry() { # KIND: the data of the one kept file of that kind
+    local content
+    content=$(grep -l "\"kind\" : \"$1\"" node/vine-mpi-*/forever/keys/* | head -n 1 |
+        xargs sed -n 's/.*"content" : "\(.*\)".*/\1/p')
+    echo node/vine-mpi-*/forever/data/"$content"
+}
+
+forever_workflow() {
+    mkdir -p ran
+    seq 100000 >source
+    seq 5 >small
+    tar -cf tree.tar small
+    cat >w.json <<END
+{"schema": "vine-workflow/1",
+ "files": {"source": {"path": "source", "cache": "forever"}, "tree": {"untar": "tree.tar", "cache": "forever"},
+  "made": {"mini_task": {"command": "echo x >> $work/ran/made; wc -l < source > m", "inputs": ["source"], "output": "m"},
+   "cache": "forever"}, "text": {"buffer": "hello", "cache": "forever"}, "out": {"path": "out"}},
+ "tasks": [{"id": "t", "command": "cat made text tree/small > out; tail -n 1 source >> out",
+  "inputs": ["source", "tree", "made", "text"], "outputs": ["out"]}]}
+END
+    expected=$'100000\nhello1\n2\n3\n4\n5\n100000'
+}
+
+forever_across_runs() { # HOW
+    forever_workflow
+    kept "$1"
+    assert_file out "$expected"
+    assert_file ran/made x
+    # Again: nothing is read but what is unpacked from, nothing is made.
+    kept "$1"
+    assert_file out "$expected"
+    assert_absent ran/made
+    assert_equal 0 "$(shared_bytes)" "bytes read"
+    vine 0 0 cache ls --scratch "$work/node"
+    assert_says "^[0-9a-f]{12}.path.588895.*run.*/source"
+    assert_says "untar.*tree"
+    assert_says "^4 files"
+    assert_silent_about "left over|in use"
+    # A changed source is another one, and so is what is made of it.
+    seq 7 >source
+    kept "$1"
+    assert_file out $'7\nhello1\n2\n3\n4\n5\n7'
+    assert_file ran/made x
+    # One that is the same again is known by its content, but has another time.
+    kept "$1"
+    assert_absent ran/made
+}
+test_forever_embedded() {
+    forever_across_runs 0
+}
+test_forever_3_ranks() {
+    forever_across_runs 3
+}
+test_forever_with_removed_and_damaged_replicas() {
+    forever_workflow
+    kept 2
+    # A flipped bit of the same size and time.
+    local file
+    file=$(entry path)
+    cp -p "$file" before
+    printf 'X' | dd of="$file" bs=1 seek=1000 conv=notrunc status=none
+    touch -r before "$file"
+    vine_exits 0 1 cache verify --scratch "$work/node"
+    assert_says "damaged:.*/source"
+    assert_says "3 of 4 files are as they were"
+    kept 2
+    assert_says "damaged; it is brought anew"
+    assert_file out "$expected"
+    assert_equal 588895 "$(shared_bytes)" "bytes read"
+    # Damaged in a tree.
+    echo 9 >>"$(entry untar)/small"
+    kept 2
+    assert_says "damaged; it is brought anew"
+    assert_file out "$expected"
+    # Gone.
+    rm -rf "$(entry mini_task)"
+    kept 2
+    assert_file out "$expected"
+    assert_file ran/made x
+    vine 0 0 cache verify --scratch "$work/node"
+    # Damaged once more, and removed.
+    echo 9 >>"$(entry mini_task)"
+    vine_exits 0 1 cache verify --remove --scratch "$work/node"
+    vine 0 0 cache verify --scratch "$work/node"
+    assert_says "3 of 3"
+    # A manifest of rubbish is no entry.
+    for file in node/vine-mpi-*/forever/keys/*; do echo '{' >"$file"; done
+    kept 2
+    assert_file out "$expected"
+}
+test_forever_download_asks_the_server() {
+    mkdir -p web ran
+    echo one >web/data
+    serve web
+    cat >w.json <<END
+{"schema": "vine-workflow/1", "files": {"data": {"url": "$url/data", "cache": "forever"}, "out": {"path": "out"}},
+ "tasks": [{"id": "t", "command": "cp data out", "inputs": ["data"], "outputs": ["out"]}]}
+END
+    kept 0
+    assert_file out one
+    kept 0
+    assert_file out one
+    assert_equal 2 "$(wc -l <requests)" "requests"
+    # Of another second, so that the server sees that it is newer.
+    echo two >web/data
+    touch -d "+5 seconds" web/data
+    kept 0
+    assert_file out two
+    # With a digest nobody is asked.
+    sed -i "s/\"cache\"/\"sha256\": \"$(sha256sum <web/data | cut -d' ' -f1)\", &/" w.json
+    kept 0
+    assert_file out two
+    kill "$server"
+    kept 0
+    assert_file out two
+}
+test_hosts_forever() {
+    need tar
+    up_hosts 2
+    mkdir -p ran
+    head -c 3000000 /dev/urandom >source
+    python3 - >w.json <<END
+import json
+files = {"source": {"path": "source", "cache": "forever"}}
+tasks = []
+for i in range(8):
+    files[f"o{i}"] = {"path": f"o{i}"}
+    tasks.append({"id": f"t{i}", "command": f"sleep 0.3; {{ sha256sum < source; hostname; }} > o{i}",
+                  "inputs": ["source"], "outputs": [f"o{i}"]})
+print(json.dumps({"schema": "vine-workflow/1", "files": files, "tasks": tasks}))
+END
+    vine hosts:2:2 0 w.json
+    assert_equal 3000000 "$(shared_bytes)" "bytes read by the first run"
+    rm -rf run o?
+    vine hosts:2:2 0 w.json
+    assert_equal 0 "$(shared_bytes)" "bytes read by the second run"
+    assert_equal 0 "$(sed -n 's/.*"nodeToNode" *: *\([0-9]*\).*/\1/p' run/summary.json)" "bytes between nodes"
+    assert_equal "$(sha256sum <source)" "$(cat o? | grep -- - | sort -u)" "what tasks saw"
+}
+test_forever_two_runs_at_once() {
+    forever_workflow
+    sed -i 's/"command": "cat made/"command": "sleep 0.5; cat made/' w.json
+    mkdir one two
+    local process status=0
+    "$VINE_MPI" w.json --run-dir one/run --scratch "$work/node" >one/said 2>&1 &
+    process=$!
+    sed "s|\"path\": \"out\"|\"path\": \"two/out\"|" w.json >w2.json
+    "$VINE_MPI" w2.json --run-dir two/run --scratch "$work/node" >two/said 2>&1 || status=$?
+    wait "$process"
+    assert_equal 0 "$status" "status of the second"
+    assert_file out "$expected"
+    assert_file two/out "$expected"
+    # A third uses what is kept while everything is removed from the cache.
+    "$VINE_MPI" w.json --fresh --run-dir three --scratch "$work/node" >said 2>&1 &
+    process=$!
+    sleep 0.2
+    "$VINE_MPI" cache gc --older-than 0 --max-size 0 --scratch "$work/node" >removed 2>&1
+    wait "$process"
+    assert_file out "$expected"
+}
+has_sandboxes() { compgen -G "node/vine-mpi-*/*/sandboxes-0" >removed; }
+test_cache_gc() {
+    forever_workflow
+    kept 0
+    head -c 2900000 /dev/urandom >source
+    sed -i 's/tail -n 1 source/wc -c < source/' w.json
+    kept 0
+    echo mine >node/stranger
+    # The oldest go until 3 MB are left: the first source and what was made of it.
+    touch -d "-3 days" "$(grep -l 588895 node/vine-mpi-*/forever/keys/*)"
+    vine 0 0 cache gc --max-size 3 --scratch "$work/node"
+    assert_says "^removed: .*588895"
+    vine 0 0 cache ls --scratch "$work/node"
+    assert_silent_about 588895
+    assert_says "2900000"
+    vine 0 0 cache gc --older-than 1 --scratch "$work/node"
+    assert_silent_about "^removed"
+    # What a dead run has left.
+    cat >long.json <<'END'
+{"schema": "vine-workflow/1", "tasks": [{"id": "t", "command": "sleep 5"}]}
+END
+    "$VINE_MPI" long.json --run-dir long --scratch "$work/node" >said 2>&1 &
+    local process=$!
+    wait_for 10 has_sandboxes
+    vine 0 0 cache gc --scratch "$work/node"
+    assert_silent_about "dead run"
+    vine 0 0 cache ls --scratch "$work/node"
+    assert_says "^in use"
+    kill -9 "$process"
+    wait "$process" 2>/dev/null || true
+    mkdir -p "node/vine-mpi-$(id -u)/left/cache"
+    touch "node/vine-mpi-$(id -u)/left/lock"
+    vine 0 0 cache gc --older-than 0 --max-size 0 --scratch "$work/node"
+    assert_says "dead run had left.*/left"
+    assert_says " 0 files kept"
+    assert_equal "" "$(find node/vine-mpi-*/forever/* -mindepth 1)" "what is left"
+    assert_file node/stranger mine
+    vine 0 0 cache ls --scratch "$work/elsewhere"
+    assert_says "nothing is kept"
+}

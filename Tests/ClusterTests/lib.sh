@@ -44,7 +44,7 @@ vine() {
     local how=$1 expected=$2 status=0 dir=run first=$3 last=()
     shift 2
     case $first in
-        check | simulate | log) dir= ;;
+        check | simulate | log | cache) dir= ;;
         *)
             if [[ " $* " == *" --run-dir "* ]]; then
                 dir=$(printf '%s\n' "$@" | sed -n '/^--run-dir$/{n;p;}')

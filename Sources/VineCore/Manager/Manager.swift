@@ -162,9 +162,13 @@ package struct Manager: ~Copyable {
 
   // MARK: Registration
 
-  /// Adds a node with its agent, which is an executor too.
-  package mutating func addNode(_ topology: Topology, agent: WorkerID) -> NodeID {
+  /// Adds a node with its agent, which is an executor too. If it `isRecalling`, its agent looks for
+  /// what earlier runs have left there: `recallEnded` follows.
+  package mutating func addNode(
+    _ topology: Topology, agent: WorkerID, isRecalling: Bool = false
+  ) -> NodeID {
     let node = nodes.append(topology, agent: agent)
+    nodes[node].isRecalling = isRecalling
     enter(agent, on: node)
     for request in isBlocked.indices { isBlocked[request] = false }
     roomGrew = true
@@ -218,6 +222,9 @@ package struct Manager: ~Copyable {
       onReplicaReady(value, byteCount: byteCount, from: worker, effects: &effects)
     case .replicaDamaged(let value):
       onDamage(to: value, on: nodeOfWorker[worker.index])
+    case .replicaFound(let value, let byteCount):
+      onReplicaFound(value, byteCount: byteCount, from: worker, effects: &effects)
+    case .recallEnded: endRecall(on: nodeOfWorker[worker.index])
     case .taskFinished(let attempt, let completion):
       onTaskFinished(attempt, completion, from: worker, at: now, effects: &effects)
     case .taskReturned(let attempt):

@@ -11,6 +11,11 @@ struct NodeRow {
   var executors: [WorkerID]
   /// All its ranks were lost: nothing is placed there, and nothing said to it.
   var isDead = false
+  /// Its agent looks for what earlier runs have left there.
+  var isRecalling = false
+  /// Planned derived replicas that wait for the end of that: nobody fetches what they are made of
+  /// before.
+  var recallReplicas: [UInt32] = []
   /// Whose turn it is.
   var nextExecutor = 0
   /// Transfers this node sends and receives now, in shares of one (`Manager.cost`).

@@ -29,6 +29,7 @@ extension Manager {
     } else if wasAgent {
       restartAgentWork(on: node, of: worker, effects: &effects)
     }
+    if wasAgent { endRecall(on: node) }
     let commitsOfNode = commits.values.filter { $0.worker == worker }
       .sorted { ($0.value.file, $0.value.attempt) < ($1.value.file, $1.value.attempt) }
     for commit in commitsOfNode { restartCommit(commit, effects: &effects) }

@@ -110,6 +110,11 @@ extension Manager {
         nodes[node].waitingReplicas.append(replica)
       } else if brokenFiles.contains(file) {
         failWaiters(of: replica, error: derivationFailedError, at: now, effects: &effects)
+      } else if nodes[node].isRecalling && workflow.files[file].lifetime == .forever
+        && workflow.files[file].kind == .derived
+      {
+        replicas[replica].isQueued = true
+        nodes[node].recallReplicas.append(replica)
       } else if !hasReaders && isDerivedHere(file, on: node, usableCount: demand.usableCount) {
         demand.usableCount += 1
         derive(replica, effects: &effects)

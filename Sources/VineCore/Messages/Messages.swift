@@ -139,6 +139,10 @@ package enum WorkerMessage: Hashable, Sendable {
   case replicaReady(FileValue, byteCount: Int64)
   /// A task changed this node's replica in place; comes before the finish of that attempt.
   case replicaDamaged(FileValue)
+  /// The node's agent found the file among what earlier runs or sessions left, and compared it.
+  case replicaFound(FileValue, byteCount: Int64)
+  /// The node's agent has looked for everything.
+  case recallEnded
   case taskFinished(AttemptID, Completion)
   /// Answers `takeBack`: it had not begun.
   case taskReturned(AttemptID)

@@ -20,6 +20,10 @@ package enum WorkerEvent: Equatable, Sendable {
   /// An output lies in the cache; comes before `settled`.
   case outputReady(AttemptID, FileID, byteCount: Int64)
   case hashed(FileValue, byteCount: Int64, ContentHash)
+  /// What an earlier run left lies in the cache now.
+  case found(FileValue, byteCount: Int64)
+  /// All that may be left of earlier runs was looked for.
+  case recallEnded
   /// The sandbox is gone; `ending` says whether all outputs were right.
   case settled(AttemptID, Ending)
   case transferred(TransferID, byteCount: Int64, error: Int32)
@@ -126,6 +130,9 @@ package struct Worker: ~Copyable {
       effects.append(.send(.transferEnded(transfer, byteCount: byteCount, error: error)))
     case .committed(let value, let byteCount, let error):
       effects.append(.send(.committed(value, byteCount: byteCount, error: error)))
+    case .found(let value, let byteCount):
+      effects.append(.send(.replicaFound(value, byteCount: byteCount)))
+    case .recallEnded: effects.append(.send(.recallEnded))
     case .hashed(let value, let byteCount, let hash):
       effects.append(.send(.hashed(value, byteCount: byteCount, hash)))
     case .resultReady(let attempt, let file, let byteCount):

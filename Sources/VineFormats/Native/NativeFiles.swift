@@ -143,9 +143,7 @@ extension NativeReader {
     switch try word(object, "cache", among: ["task", "workflow", "worker", "forever"]) {
     case "task": return .task
     case "worker": return .worker
-    case "forever":
-      notYet(at(object, "cache"), "`cache` \"forever\"")
-      return .forever
+    case "forever": return .forever
     default: return .workflow
     }
   }

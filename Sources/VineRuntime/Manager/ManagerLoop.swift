@@ -11,6 +11,7 @@ package final class ManagerLoop {
   private let poll: EventPoll
   let options: RunOptions
   let run: RunDirectory
+  private let forever: ForeverKeys
   let recorder: RunRecorder
   let results: ResultStore
   var calls: CallAccounts
@@ -99,6 +100,7 @@ package final class ManagerLoop {
     var managerOptions = ManagerOptions()
     let origin = clock.origin
     managerOptions.endsAt = closing.tasksEndBy.map { Instant(nanoseconds: $0 - origin) }
+    forever = ForeverKeys(workflow)
     core = Manager(workflow, options: managerOptions)
     times = HeartbeatTimes(nodeTimeout: options.nodeTimeoutNanoseconds)
     liveness = Liveness(times, at: startedAt)
@@ -322,7 +324,8 @@ package final class ManagerLoop {
       return
     }
     directory.add(
-      worker, registration, addNode: { core.addNode($0, agent: worker) },
+      worker, registration,
+      addNode: { core.addNode($0, agent: worker, isRecalling: !forever.rows.isEmpty) },
       addExecutor: { core.addExecutor($0, on: $1) })
     let isSameBoot = registration.bootID == bootID()
     // A worker hosted here needs no bell: its messages are handed over within the process.
@@ -334,6 +337,7 @@ package final class ManagerLoop {
     }
     if !isSameBoot { ping(worker) }
     welcome(worker, isReachable: isReachable)
+    if registration.topology != nil { recall(on: worker) }
     lookAfter(worker, registration)
     // A rank that was slow to start may find everything done.
     if hasOrderedLeaving { mailbox.send(WireWriter(.leave), to: worker.index, .worker) }
@@ -354,6 +358,17 @@ package final class ManagerLoop {
       outputPath: run.outputPack, nodeCount: UInt32(core.nodeCount),
       rankCount: UInt32(workerCount), nodeTimeoutNanoseconds: times.nodeTimeout)
     mailbox.send(WireWriter(welcome), to: worker.index, .worker)
+  }
+
+  /// Asks a node's agent for what earlier runs left there.
+  private func recall(on worker: WorkerID) {
+    if forever.rows.isEmpty { return }
+    var frame = WireWriter(.recall)
+    frame.put(UInt32(forever.rows.count))
+    for (file, key) in forever.rows.sorted(by: { $0.key < $1.key }) {
+      frame.put(ForeverOrder(core.acceptedValue(of: file), key))
+    }
+    mailbox.send(frame, to: worker.index, .worker)
   }
 
   /// Puts a finish on the manager's clock. An attempt cannot have begun before it was sent nor
@@ -416,7 +431,7 @@ package final class ManagerLoop {
         sourceName: source.agent.map { directory.nodeName(of: $0) })
       let order = FetchOrder(
         value, transfer: transfer, from: source, byteCount: byteCount, on: core.node(of: worker),
-        of: core, run: run)
+        of: core, run: run, forever: forever)
       mailbox.send(WireWriter(order), to: rank, .worker)
     case .unlink(let value):
       var frame = WireWriter(.unlink)

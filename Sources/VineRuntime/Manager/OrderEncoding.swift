@@ -46,7 +46,7 @@ extension AttemptOrder {
 extension FetchOrder {
   init(
     _ value: FileValue, transfer: TransferID, from source: TransferSource, byteCount: Int64,
-    on node: NodeID, of core: borrowing Manager, run: RunDirectory
+    on node: NodeID, of core: borrowing Manager, run: RunDirectory, forever: ForeverKeys
   ) {
     let row = core.workflow.files[value.file]
     var location: [UInt8] = []
@@ -65,6 +65,15 @@ extension FetchOrder {
     if source == .derivation {
       derivation = DerivationOrder(value.file, on: node, of: core)
     }
+    self.forever = forever.rows[value.file].map { ForeverOrder(value, $0) }
+  }
+}
+
+extension ForeverOrder {
+  init(_ value: FileValue, _ key: ForeverKey) {
+    self.init(
+      value: value, key: key.hash, kind: key.kind, name: key.name,
+      isConditional: key.isConditional)
   }
 }
 

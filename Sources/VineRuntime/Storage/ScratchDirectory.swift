@@ -69,7 +69,8 @@ struct ScratchDirectory {
     guard let slash = path.lastIndex(of: "/") else { return }
     let parent = String(path[..<slash])
     let now = time(nil)
-    for entry in FileTree.entries(of: parent).entries where entry.isDirectory {
+    for entry in FileTree.entries(of: parent).entries
+    where entry.isDirectory && entry.name != "forever" {
       let other = "\(parent)/\(entry.name)"
       var info = stat()
       // A minute's grace for a run that is just making its directory.
@@ -82,7 +83,7 @@ struct ScratchDirectory {
     }
   }
 
-  private static func choose(_ scratch: String) throws(RuntimeError) -> String {
+  static func choose(_ scratch: String) throws(RuntimeError) -> String {
     if !scratch.isEmpty {
       let error = FileTree.makeDirectories(scratch)
       if error != 0 { throw RuntimeError("use scratch directory", scratch, errno: error) }
@@ -103,7 +104,7 @@ struct ScratchDirectory {
   }
 
   /// Makes a directory of our own with 0700, or checks that the one there is one.
-  private static func makePrivate(_ path: String) throws(RuntimeError) {
+  static func makePrivate(_ path: String) throws(RuntimeError) {
     if mkdir(path, 0o700) == 0 { return }
     if errno != EEXIST { throw RuntimeError("make", path, errno: errno) }
     var info = stat()

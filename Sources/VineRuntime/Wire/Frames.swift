@@ -9,16 +9,18 @@ enum FrameKind: UInt8 {
   case welcome = 1, startTask, takeBack, killTask, fetch, unlink, commit, leave, placeOutput, ping
   case heartbeat, watch, fence, peerLost, farewell
   case startCall = 24, startInstance, stopInstance
+  case recall = 28
   // Worker to manager.
   case registration = 32, replicaReady, taskFinished, taskReturned, transferEnded, committed
   case note, hashed, leaving, goodbye, pong, replicaDamaged, alive, siblingLost, moved
   case resultReady = 56, instanceReady, instanceEnded, libraryNote
+  case replicaFound = 48, recallEnded
   // Worker to worker.
   case readRequest = 64, readGranted, readRefused, readContent, readVerdict, readStop
 }
 
 /// Version of the frames; raised when one changes.
-let frameVersion: UInt32 = 4
+let frameVersion: UInt32 = 5
 
 /// What a worker says of itself, once.
 struct Registration: Equatable {
@@ -104,6 +106,8 @@ struct FetchOrder: Equatable {
   var location: [UInt8]
   /// How it is made, when its source is that.
   var derivation: DerivationOrder?
+  /// How it is kept beyond the run, if it is.
+  var forever: ForeverOrder?
 }
 
 /// All an agent needs to make a derived file.
@@ -302,6 +306,16 @@ extension WireWriter {
     put(bytes: order.location)
     put(order.derivation != nil)
     if let derivation = order.derivation { put(derivation) }
+    put(order.forever != nil)
+    if let forever = order.forever { put(forever) }
+  }
+
+  mutating func put(_ order: ForeverOrder) {
+    put(order.value)
+    put(bytes: order.key.bytes)
+    put(order.kind)
+    put(order.name)
+    put(order.isConditional)
   }
 
   mutating func put(_ order: DerivationOrder) {
@@ -352,6 +366,11 @@ extension WireWriter {
     case .replicaDamaged(let value):
       self.init(.replicaDamaged)
       put(value)
+    case .recallEnded: self.init(FrameKind.recallEnded)
+    case .replicaFound(let value, let byteCount):
+      self.init(.replicaFound)
+      put(value)
+      put(byteCount)
     case .taskFinished(let attempt, let completion):
       self.init(.taskFinished)
       put(attempt)
@@ -524,7 +543,22 @@ extension WireReader {
       isMade: try takeBool(),
       location: Array(try takeBytes()))
     if try takeBool() { order.derivation = try takeDerivationOrder() }
+    if try takeBool() { order.forever = try takeForeverOrder() }
     return order
+  }
+
+  mutating func takeForeverOrder() throws(WireError) -> ForeverOrder {
+    let value = try takeValue()
+    guard let key = ContentHash(Array(try takeBytes())) else { throw WireError() }
+    return ForeverOrder(
+      value: value, key: key, kind: try takeText(), name: try takeText(),
+      isConditional: try takeBool())
+  }
+
+  mutating func takeForeverOrders() throws(WireError) -> [ForeverOrder] {
+    var orders: [ForeverOrder] = []
+    for _ in 0..<(try take(UInt32.self)) { orders.append(try takeForeverOrder()) }
+    return orders
   }
 
   mutating func takeDerivationOrder() throws(WireError) -> DerivationOrder {
@@ -561,6 +595,8 @@ extension WireReader {
     switch kind {
     case .replicaReady: .replicaReady(try takeValue(), byteCount: try take())
     case .replicaDamaged: .replicaDamaged(try takeValue())
+    case .recallEnded: .recallEnded
+    case .replicaFound: .replicaFound(try takeValue(), byteCount: try take())
     case .taskFinished: .taskFinished(try takeAttempt(), try takeCompletion())
     case .taskReturned: .taskReturned(try takeAttempt())
     case .transferEnded:

@@ -17,6 +17,8 @@ enum HelperResult: Sendable {
   case removed
   /// A derived file was compared with its digest; the text is for people.
   case derived(WorkerEvent, String)
+  /// A file was looked for among what the node keeps.
+  case recalled(FileValue, part: String, ForeverCache.Recall)
 }
 
 /// The content of one output.
@@ -89,6 +91,12 @@ final class Agent {
     case .derivation: return .transferred(order.transfer, byteCount: 0, error: EINVAL)
     }
     return nil
+  }
+
+  /// What `order` asks for lies in the cache: who waits for it here can have it.
+  func hasAlready(_ order: FetchOrder) {
+    incoming.beginOpaque(order)
+    incoming.endOpaque(order.value, error: 0)
   }
 
   private static func copyDirectory(
@@ -214,7 +222,7 @@ final class Agent {
     case .hashedFirst(let attempt, let values):
       return values.map { .hashed($0.value, byteCount: $0.byteCount, $0.hash) }
         + [.settled(attempt, .succeeded)]
-    case .removed, .derived:
+    case .removed, .derived, .recalled:
       return []
     }
   }

@@ -26,14 +26,18 @@ final class DerivationRunner {
   private let launcher: ProcessLauncher
   private let cachePath: String
   private let queue: BlockingQueue<HelperResult>
+  private let keeper: Keeper?
+  /// What servers said of downloads that just ended.
+  private var validators: [TransferID: Download.Validators] = [:]
   /// By process.
   private var running: [Int32: Running] = [:]
   private var isGivingUp = false
 
   init(
     room: SandboxRoom, launcher: ProcessLauncher, cachePath: String,
-    queue: BlockingQueue<HelperResult>
+    queue: BlockingQueue<HelperResult>, keeper: Keeper?
   ) {
+    self.keeper = keeper
     self.room = room
     self.launcher = launcher
     self.cachePath = cachePath
@@ -80,7 +84,8 @@ final class DerivationRunner {
       kind = .argv
       command = list(
         Download.arguments(
-          url: String(decoding: derivation.command, as: UTF8.self), output: derivation.outputName))
+          url: String(decoding: derivation.command, as: UTF8.self), output: derivation.outputName,
+          validators: keeper?.validators(of: order)))
     case .untar:
       kind = .argv
       // This program itself, so that no archive is trusted to another one's care.
@@ -114,6 +119,10 @@ final class DerivationRunner {
     do throws(Problem) {
       if let startProblem { throw problem(with: startProblem) }
       try checkEnd(of: child, exit, row)
+      if row.derivation.kind == .url && isUnchanged(row, in: sandbox) {
+        keeper?.takeUnchanged(row.order)
+        return (nil, "")
+      }
       let sizes: [Int64]
       do throws(SandboxProblem) { sizes = try room.collect(child.order, from: sandbox) } catch {
         throw problem(with: error)
@@ -123,6 +132,21 @@ final class DerivationRunner {
       let failure = failure(row.order, row.derivation, error)
       return (failure.event, isGivingUp ? "" : failure.text)
     }
+  }
+
+  /// Whether the server answered that a kept download is what it has.
+  private func isUnchanged(_ row: Running, in sandbox: Sandbox) -> Bool {
+    guard let headers = try? readFile("\(sandbox.path)/\(Download.headersName)") else {
+      return false
+    }
+    let answer = Download.parse(headers: headers)
+    if row.order.forever != nil { validators[row.order.transfer] = answer.validators }
+    return answer.status == 304
+  }
+
+  /// What the server said of a download, once.
+  func takeValidators(of transfer: TransferID) -> Download.Validators? {
+    validators.removeValue(forKey: transfer)
   }
 
   private func checkEnd(

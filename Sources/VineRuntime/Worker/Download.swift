@@ -9,7 +9,19 @@ enum Download {
   /// The command that writes what lies at `url` to `output`. It follows redirects, but none to a file
   /// of this machine; gives up on a server that is silent for a minute; and tries again, three times,
   /// what may pass.
-  static func arguments(url: String, output: String) -> [String] {
+  static func arguments(
+    url: String, output: String, validators: Validators?
+  ) -> [String] {
+    var conditions: [String] = []
+    if let etag = validators?.etag { conditions += ["--header", "If-None-Match: \(etag)"] }
+    if let date = validators?.lastModified {
+      conditions += ["--header", "If-Modified-Since: \(date)"]
+    }
+    return conditions.isEmpty
+      ? plain(url, output) : plain(url, output) + conditions
+  }
+
+  private static func plain(_ url: String, _ output: String) -> [String] {
     [
       "curl", "--fail", "--location", "--max-redirs", "20", "--silent", "--show-error",
       "--globoff", "--proto", "=http,https,ftp,file", "--proto-redir", "=http,https,ftp",
@@ -17,6 +29,34 @@ enum Download {
       "--retry", "3", "--retry-delay", "1", "--retry-max-time", "600",
       "--dump-header", headersName, "--output", output, "--url", url,
     ]
+  }
+
+  /// What a server says of a content, so that it can be asked later whether it is still the same.
+  struct Validators: Equatable, Sendable {
+    var etag: String?
+    var lastModified: String?
+    var isEmpty: Bool { etag == nil && lastModified == nil }
+  }
+
+  /// The status and the validators of the last answer in curl's dump of headers.
+  static func parse(headers: [UInt8]) -> (status: Int, validators: Validators) {
+    var status = 0
+    var validators = Validators()
+    for line in String(decoding: headers, as: UTF8.self).split(whereSeparator: \.isNewline) {
+      if line.hasPrefix("HTTP/") {
+        status = line.split(separator: " ").dropFirst().first.flatMap { Int($0) } ?? 0
+        validators = Validators()
+      }
+      guard let colon = line.firstIndex(of: ":") else { continue }
+      let value = String(line[line.index(after: colon)...].drop { $0 == " " })
+      if value.isEmpty || value.utf8.count > 1000 { continue }
+      switch line[..<colon].lowercased() {
+      case "etag": validators.etag = value
+      case "last-modified": validators.lastModified = value
+      default: break
+      }
+    }
+    return (status, validators)
   }
 
   /// What went wrong, by curl's exit status (curl(1), "Exit codes"), and what to do.

@@ -22,6 +22,7 @@ package final class WorkerLoop {
   private var instances: InstanceRoom?
   private var agent: Agent?
   private var derivations: DerivationRunner?
+  private var keeper: Keeper?
   private let bulk: BulkTransfer?
   private let queue: BlockingQueue<HelperResult>
   private let chunks: BlockingQueue<ChunkResult>
@@ -112,6 +113,12 @@ package final class WorkerLoop {
       let batch = events
       events.removeAll(keepingCapacity: true)
       let now = clock.now
+      if let keeper {
+        for case .transferred(let transfer, _, let error) in batch {
+          keeper.onTransferred(
+            transfer, error: error, validators: derivations?.takeValidators(of: transfer))
+        }
+      }
       for event in batch { core.handle(event, at: now, effects: &effects) }
       let orders = effects
       effects.removeAll(keepingCapacity: true)
@@ -133,6 +140,13 @@ package final class WorkerLoop {
       if case .derived(let event, let text) = result {
         if !text.isEmpty { say(text, of: AttemptID(.none, 0)) }
         events.append(event)
+      } else if case .recalled(let value, let part, let recall) = result, let keeper {
+        let found = keeper.onRecalled(value, part: part, recall)
+        if !found.text.isEmpty { say(found.text, of: AttemptID(.none, 0)) }
+        events.append(contentsOf: found.events)
+        for order in found.orders { begin(order) }
+        for order in found.answered { agent?.hasAlready(order) }
+        if keeper.hasRecalledAll { events.append(.recallEnded) }
       } else if let agent {
         events.append(contentsOf: agent.onResult(result))
       }
@@ -194,6 +208,9 @@ package final class WorkerLoop {
         .received(
           .fetch(
             order.value, transfer: order.transfer, from: order.source, byteCount: order.byteCount)))
+    case .recall:
+      keeper?.recall(try reader.takeForeverOrders())
+      if keeper?.hasRecalledAll ?? true { events.append(.recallEnded) }
     case .unlink: events.append(.received(.unlink(try reader.takeValue())))
     case .commit:
       let order = try reader.takeCommitOrder()
@@ -238,9 +255,10 @@ package final class WorkerLoop {
     agent = Agent(
       scratch: scratch, runName: welcome.runName, mailbox: mailbox, bulk: bulk, queue: queue,
       chunks: chunks)
+    keeper = Keeper(scratch: scratch, runName: welcome.runName, queue: queue)
     if let room {
       derivations = DerivationRunner(
-        room: room, launcher: launcher, cachePath: scratch.cache, queue: queue)
+        room: room, launcher: launcher, cachePath: scratch.cache, queue: queue, keeper: keeper)
     }
     if welcome.managerProcessID > 0 && mpi != nil {
       mailbox.doorbells[0] = welcome.managerProcessID
@@ -289,10 +307,12 @@ package final class WorkerLoop {
       instances?.forget(attempt)
     case .fetch(_, let transfer, _, _):
       guard let order = fetchOrders.removeValue(forKey: transfer) else { return }
-      if order.source == .derivation {
-        derive(order)
-      } else if let event = agent?.fetch(order) {
+      switch keeper?.answer(order) {
+      case .held?: break
+      case .done(let event)?:
+        agent?.hasAlready(order)
         events.append(event)
+      case .proceed?, nil: begin(order)
       }
     case .unlink(let value): agent?.unlink(value)
     case .commit(let value):
@@ -322,6 +342,15 @@ package final class WorkerLoop {
       orders[attempt.task] = nil
       say(error.reason, of: attempt)
       events.append(.launchFailed(attempt, error.ending))
+    }
+  }
+
+  private func begin(_ order: FetchOrder) {
+    keeper?.expect(order)
+    if order.source == .derivation {
+      derive(order)
+    } else if let event = agent?.fetch(order) {
+      events.append(event)
     }
   }
 

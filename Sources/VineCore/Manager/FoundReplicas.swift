@@ -1,0 +1,51 @@
+// Replicas that nobody of this session brought: earlier runs and sessions left them on their nodes.
+
+extension Manager {
+  /// A node has a file already. Whoever waits for it there need not wait any more; a transfer that is
+  /// under way brings the same and goes on.
+  mutating func onReplicaFound(
+    _ value: FileValue, byteCount: Int64, from worker: WorkerID, effects: inout [ManagerEffect]
+  ) {
+    let file = value.file
+    let node = nodeOfWorker[worker.index]
+    guard let known = replicas.find(file, on: node) else {
+      guard value == acceptedValue(of: file) else {
+        orderUnlink(value, on: node, effects: &effects)
+        return
+      }
+      let replica = replicas.add(
+        file, on: node, state: .ready, byteCount: byteCount, attempt: value.attempt)
+      demands[file]?.usableCount += 1
+      offer(replica)
+      wake(file)
+      dropIfUnused(replica, effects: &effects)
+      return
+    }
+    // One with a part goes on from there: its node was told to keep that under the same name.
+    guard replicas[known].state == .planned, !replicas[known].hasPart,
+      value == acceptedValue(of: file)
+    else { return }
+    replicas[known].state = .ready
+    replicas[known].byteCount = byteCount
+    replicas[known].attempt = value.attempt
+    demands[file]?.usableCount += 1
+    offer(known)
+    wake(file)
+    wakeWaiters(of: known, effects: &effects)
+    dropIfUnused(known, effects: &effects)
+  }
+
+  /// A node has said all that it found, or will not say any more.
+  mutating func endRecall(on node: NodeID) {
+    nodes[node].isRecalling = false
+    let waiting = nodes[node].recallReplicas
+    nodes[node].recallReplicas = []
+    for replica in waiting
+    where replicas.find(replicas[replica].file, on: replicas[replica].node) == replica
+      && replicas[replica].state == .planned && replicas[replica].isQueued
+    {
+      replicas[replica].isQueued = false
+      demand(replica)
+    }
+  }
+}
