@@ -77,7 +77,8 @@ prepare_functions() {
 }
 
 functions_one() { # CONTENDER
-    local kind=${1%%,*} options=()
+    local kind=${1%%,*} options=() how=2
+    [[ $1 != *embedded ]] || how=embedded
     kind=${kind##* }
     [[ $kind != rank ]] || options=(--in-rank)
     case $1 in
@@ -95,8 +96,8 @@ functions_one() { # CONTENDER
             else
                 failed "$1"
             fi ;;
-        *", chain")
-            if run_vine 2 "chain-$kind.jsonl" --quiet --trace trace.tsv "${options[@]}"; then
+        *", chain"*)
+            if run_vine "$how" "chain-$kind.jsonl" --quiet --trace trace.tsv "${options[@]}"; then
                 # From the end of a call to the end of the next.
                 while read -r value; do record "us, lone call" "$1" "$value"; done < <(
                     sort -t$'\t' -k4,4g trace.tsv | awk -F'\t' '$1 ~ /^c[0-9]/ {
@@ -154,6 +155,7 @@ round_functions() {
     in_turn functions_one "native rank, map" "native process, map" "Python direct, map" "Python fork, map" \
         "native process, calls" "Python direct, calls" "Python fork, calls" \
         "native rank, chain" "native process, chain" "Python direct, chain" "Python fork, chain" \
+        "native rank, chain embedded" "native process, chain embedded" "Python direct, chain embedded" \
         "os.fork loop" "mpi4py, chunks of 100" "mpi4py, singly"
     functions_manager map map-process.json "$functions_items"
     functions_manager calls calls-process.jsonl "$functions_calls"

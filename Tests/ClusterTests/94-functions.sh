@@ -81,10 +81,13 @@ test_swift_library() {
     assert_file example/results/last.json 65
 }
 
-test_inference_gives_equal_digests_on_all_levels() {
+# inference HOW LEVEL...: equal digests; the archive is read from the shared directory once, and a
+# library's context is set up by each instance once.
+inference() {
+    local how=$1 level status=0
+    shift
     need python3 tar
     example inference
-    local level status=0
     example/prepare.sh >prepared 2>&1 || status=$?
     ((status != 77)) || skip "no model: $(tail -n 1 prepared)"
     ((status == 0)) || { cat prepared; fail "prepare.sh: status $status"; }
@@ -93,9 +96,49 @@ test_inference_gives_equal_digests_on_all_levels() {
     export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
     PYTHONPATH=model python3 -s -B example/check.py
     PYTHONPATH=model python3 -s -B example/embed.py 0 6 2 >expected
-    for level in l1 l2 fork direct; do
+    for level; do
         "$root/Examples/inference/generate.py" "$level" 6 2 >"example/$level.json"
-        vine 3 0 "example/$level.json" --run-dir "run-$level"
+        vine "$how" 0 "example/$level.json" --run-dir "run-$level"
         assert_same expected "example/results/$level-2.txt"
+        python3 - "run-$level/summary.json" "$cores" <<-'END'
+			import json, sys
+			summary = json.load(open(sys.argv[1]))
+			reads = {row["file"]: row["sharedFileSystemReads"] for row in summary["files"]}
+			assert reads["model.tar"] == 1, reads
+			for library in (summary.get("libraries") or {}).values():
+			    assert 1 <= library["setups"] <= int(sys.argv[2]) * summary["nodes"], library
+		END
     done
+}
+test_inference_gives_equal_digests_on_all_levels() {
+    inference 3 l1 l2 fork direct
+}
+test_inference_on_two_hosts() {
+    up_hosts 2
+    inference hosts:2:1 l2 direct
+}
+
+test_a_native_crash_costs_its_instance_alone() {
+    need cc
+    cc -shared -fPIC -I"$VINE_INCLUDE" -o fragile.so -x c - <<-'END'
+		#include <stdlib.h>
+		#include <vine_function.h>
+		int twice(vine_call *call) { return vine_printf(call, "%d", 2 * atoi(call->arguments + 1)); }
+		int crash(vine_call *call) { (void)call; abort(); }
+	END
+    cat >w.json <<-'END'
+		{"schema": "vine-workflow/1", "policy": {"on_failure": "continue"},
+		 "libraries": {"l": {"language": "native", "shared_object": "fragile.so", "functions": ["twice", "crash"]}},
+		 "tasks": [
+		   {"id": "crash", "call": {"library": "l", "function": "crash"}},
+		   {"id": "m", "map": {"library": "l", "function": "twice", "over": {"range": [0, 100]}, "chunk": 5},
+		    "result": "m.json"},
+		   {"id": "after", "call": {"library": "l", "function": "twice", "args": [{"$ref": "m", "path": "/99"}]},
+		    "result": "after.json"}]}
+	END
+    vine 3 1 w.json
+    assert_says 'crash'
+    assert_says 'killed by signal 6'
+    assert_equal 198 "$(sed 's/.*,//; s/]//' m.json)" "the last item"
+    assert_file after.json 396
 }

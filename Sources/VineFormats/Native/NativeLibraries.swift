@@ -73,6 +73,12 @@ extension NativeReader {
     if draft.spec.slots > 1 && draft.spec.mode != .fork {
       problems.add(
         at(library, "slots"),
+        "in this `exec_mode` an instance runs one call at a time; where calls wait, further "
+          + "instances are started")
+    }
+    if draft.spec.slots > 1 && draft.spec.mode != .fork {
+      problems.add(
+        at(library, "slots"),
         "only in mode fork more than one call runs at once in an instance; "
           + "where calls wait, more instances are started")
     }

@@ -411,13 +411,13 @@ def run_map(functions, body):
     duration = clock() - begin
     try:
         return finished(number, duration, encode(results)), duration
-    except Problem:
+    except Problem as whole:
         for index, result in enumerate(results):
             try:
                 encode(result)
             except Problem as error:
                 return failed(number, duration, error, b"item %d: " % index), duration
-        raise
+        return failed(number, duration, whole), duration
 
 
 def run_one(functions, kind, body):

@@ -101,6 +101,22 @@ private func arguments(_ workflow: Workflow, _ name: String) throws -> String {
     #expect(workflow.inputs(of: c).map(\.file) == spec.files.map(\.file))
   }
 
+  @Test func onlyForkHasSlots() throws {
+    for (mode, language) in [
+      ("direct", #""python", "module": "m.py""#),
+      ("process", #""native", "shared_object": "m.so""#),
+      ("rank", #""native", "shared_object": "m.so""#),
+    ] {
+      #expect(throws: WorkflowError.self) {
+        try load(
+          native(
+            #"{"id": "a", "call": {"library": "x", "function": "f"}}"#,
+            #", "libraries": {"x": {"language": \#(language), "functions": ["f"], "slots": 2,"#
+              + #""exec_mode": "\#(mode)"}}"#))
+      }
+    }
+  }
+
   @Test func aMapIsChunksAndATaskThatGathersThem() throws {
     let workflow = try load(
       calls(
