@@ -35,7 +35,7 @@ def moved(name, source, make, outputs):
         {"id": "hold", "command": f"until test -e {over}; do sleep 0.05; done", "inputs": ["mark"], "cores": cores,
          "priority": 9},
         {"id": "use", "command": f"touch {over}", "inputs": outputs, "cores": cores}])
-moved("one-to-one.json", "big", "cat big > copy; echo > mark", ["copy"])
+moved("one-to-one.json", "", f"cat {os.getcwd()}/big > copy; echo > mark", ["copy"])
 moved("small.json", "", "for i in $(seq 10000); do head -c 4096 /dev/zero > s$i; done; echo > mark",
       [f"s{i}" for i in range(1, 10001)])
 

@@ -45,6 +45,7 @@ extension Simulation {
       end = network.sharedToNode(node, byteCount: byteCount, from: now)
       result.bytes.sharedToNode += byteCount
       row.error = row.origin == nil ? 2 : faults?.transferError() ?? 0
+      if row.error != 0 && faults?.coin() ?? false { row.error = 2 }
     case .manager:
       row.origin = .source(value.file)
       end = network.managerToNode(node, byteCount: byteCount, from: now)

@@ -136,6 +136,17 @@ test_vine_shared_reads_that_fail_are_tried_again() {
     assert_equal 3000000 "$(summed 'f["sharedFileSystemBytes"]')" "bytes read"
 }
 
+# As if the caches of a network file system lagged: only rank 0's host sees the file.
+test_vine_what_one_host_sees_reaches_all() {
+    up_hosts 3
+    head -c 3000000 /dev/urandom >big
+    "$tests/TestBed/hosts" exec host1 sh -c "mkdir /tmp/mine && cp big /tmp/mine/big"
+    one_for_all 3
+    sed -i 's|"path": "big"|"path": "/tmp/mine/big"|' w.json
+    vine hosts:3:1 0 w.json
+    assert_sums 3
+}
+
 test_vine_an_unreadable_file_fails_its_tasks() {
     mkdir big
     one_for_all 2

@@ -77,6 +77,8 @@ package struct Manager: ~Copyable {
   var lostWorkers: Set<WorkerID> = []
   /// A worker or a value was lost, so tasks look for their inputs before they queue again.
   var hasLosses = false
+  /// Nodes that did not find a file on the shared file system.
+  var sharedMisses: [FileID: [NodeID]] = [:]
   /// A replica was given up while others read it.
   var hasGivenUpSources = false
   /// A task became ready since tasks were last placed.

@@ -122,13 +122,14 @@ extension Manager {
         switch hasReaders
           ? chooseOtherSource(for: replica, demand) : chooseSource(for: file, &demand)
         {
+        case .found(.sharedFileSystem, _) where errandNode(for: file, insteadOf: node) != nil:
+          guard let other = errandNode(for: file, insteadOf: node) else { continue }
+          let errand = replicas.add(
+            file, on: other, state: .planned, byteCount: replicas[replica].byteCount)
+          begin(errand, from: .sharedFileSystem, .max, &demand, effects: &effects)
+          begin(replica, from: source(of: errand), errand, &demand, effects: &effects)
         case .found(let source, let sourceReplica):
-          demand.usableCount += 1
-          begin(replica, from: source, sourceReplica, effects: &effects)
-          if replicas[replica].isServable {
-            replicas[replica].isOffered = true
-            demand.sources.append(node)
-          }
+          begin(replica, from: source, sourceReplica, &demand, effects: &effects)
         case .nowhere where hasReaders:
           // What they have so far is of no use to them either. When they are gone, it is seen what
           // becomes of this one.
@@ -143,6 +144,26 @@ extension Manager {
         }
       }
     }
+  }
+
+  /// Caches of network file systems lag: what one node did not find there, another reads for it, rank
+  /// 0's node before all others. Nil: nobody else is asked.
+  private func errandNode(for file: FileID, insteadOf node: NodeID) -> NodeID? {
+    guard let misses = sharedMisses[file], misses.count == 1, misses[0] == node else { return nil }
+    return nodes.rows.ids
+      .filter { $0 != node && !nodes[$0].isDead && replicas.find(file, on: $0) == nil }
+      .min { nodes[$0].agent < nodes[$1].agent }
+  }
+
+  private mutating func begin(
+    _ replica: UInt32, from source: TransferSource, _ sourceReplica: UInt32,
+    _ demand: inout FileDemand, effects: inout [ManagerEffect]
+  ) {
+    demand.usableCount += 1
+    begin(replica, from: source, sourceReplica, effects: &effects)
+    guard replicas[replica].isServable else { return }
+    replicas[replica].isOffered = true
+    demand.sources.append(replicas[replica].node)
   }
 
   /// No replica and no durable copy is left of what `replica` wants. A task that can run again makes

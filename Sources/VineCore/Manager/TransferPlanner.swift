@@ -102,6 +102,9 @@ extension Manager {
       replaceValueIfNeeded(of: row.file, at: now, effects: &effects)
       return
     }
+    if row.source == .sharedFileSystem && isMissError(error) {
+      sharedMisses[row.file, default: []].append(row.node)
+    }
     // Whom a failure befell first is charged with it, not all that read behind.
     if !row.isSourceLost && error != sourceGoneError { replicas[replica].failureCount += 1 }
     if error == derivationFailedError { brokenFiles.insert(row.file) }

@@ -103,6 +103,8 @@ package enum TransferSource: Hashable, Sendable {
 package let derivationFailedError: Int32 = 4096
 /// ECONNRESET: the source of a transfer is gone or gave up, which says nothing about the file.
 package let sourceGoneError: Int32 = 104
+/// ENOENT and ESTALE: what is there may not be seen from this node yet.
+package func isMissError(_ error: Int32) -> Bool { error == 2 || error == 116 }
 /// EBADMSG: what a source sends is damaged, however often it is asked.
 package let damagedSourceError: Int32 = 74
 

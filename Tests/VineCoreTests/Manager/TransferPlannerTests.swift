@@ -100,6 +100,42 @@ import VineCore
     #expect(run.fetched == [Fetched(file(0), transfer: 4, from: relay(0, 0), to: 2)])
   }
 
+  @Test func whatANodeDoesNotFindIsReadByRankZerosNode() {
+    let run = ManagerFixture(nodes: [(1, 1), (2, 1), (1, 1)]) {
+      let input = $0.file()
+      $0.task(reads: [input]) { $0.request.cores = 2 }
+    }
+    run.turn()
+    #expect(run.fetched == [Fetched(file(0), transfer: 0, from: .sharedFileSystem, to: 1)])
+    run.turn(run.transferred(0, error: 2, by: 1))
+    #expect(
+      run.fetched == [
+        Fetched(file(0), transfer: 1, from: .sharedFileSystem, to: 0),
+        Fetched(file(0), transfer: 2, from: relay(0, 1), to: 1),
+      ])
+    // Nobody needs it there once it was passed on.
+    run.turn(run.transferred(1), run.transferred(2, by: 1))
+    #expect(run.started == [Started(task(0), on: 1)])
+  }
+
+  @Test func whatNobodyFindsFailsItsTask() {
+    let run = ManagerFixture(nodes: [(1, 1), (2, 1)]) {
+      let input = $0.file()
+      $0.task(reads: [input]) { $0.request.cores = 2 }
+    }
+    run.turn()
+    var pending = run.fetched
+    for _ in 0..<50 where run.outcome == nil && !pending.isEmpty {
+      // Whoever reads along hears of it when the other has given up.
+      let place = pending.firstIndex { $0.source == .sharedFileSystem } ?? 0
+      let next = pending.remove(at: place)
+      let error = next.source == .sharedFileSystem ? 2 : sourceGoneError
+      run.turn(run.transferred(next.transfer, error: error, by: next.worker))
+      pending += run.fetched
+    }
+    #expect(run.outcome?.failedCount == 1)
+  }
+
   @Test func aReaderOfALostChainIsNotChargedForIt() {
     let run = ManagerFixture(nodes: [(1, 1), (1, 1)]) {
       let input = $0.file()
