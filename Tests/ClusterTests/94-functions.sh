@@ -142,3 +142,17 @@ test_a_native_crash_costs_its_instance_alone() {
     assert_equal 198 "$(sed 's/.*,//; s/]//' m.json)" "the last item"
     assert_file after.json 396
 }
+
+test_malformed_frames_do_not_crash_the_native_host() {
+    need cc python3
+    local checks=(-fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined) seed
+    build() { cc -g -O1 -I"$VINE_INCLUDE" "$@" -o host "$root"/Sources/CVineHost/*.c "$root/Sources/vine-host/main.c" -ldl -lpthread; }
+    build "${checks[@]}" 2>said || build
+    cc -shared -fPIC -I"$VINE_INCLUDE" -o f.so -x c - <<-'END'
+		#include <vine_function.h>
+		int f(vine_call *call) { return vine_put(call, call->arguments, call->argument_count); }
+	END
+    # Sizes that nobody has memory for are refused, as without the checks.
+    export ASAN_OPTIONS=allocator_may_return_null=1
+    for seed in 1 2 3; do python3 "$tests/Functions/malformed.py" ./host f.so "$seed"; done
+}
