@@ -32,6 +32,8 @@ package enum Limits {
   package static let inlineResultByteCountMax = 65_536
   /// Instances of a library that fail to be set up one after another before its calls fail.
   package static let setupFailuresMax = 3
+  /// How long the ranks of a gang that ended may take to leave its function, in nanoseconds.
+  package static let gangGraceNanoseconds: Int64 = 10_000_000_000
   /// Calls that may wait behind those that an instance runs: they may be very short.
   package static let instanceDepthMax = 64
   /// Attempts that may wait behind a running one on the same allocation (see `Scheduler`).

@@ -195,6 +195,10 @@ final class RankLoop {
       mayBeReady = true
       if let worker, try worker.turn(isSparing: idleTurns > 16) { isBusy = true }
       if manager == nil, let worker { leaveIfTold(worker) }
+      if manager?.isStuck ?? false {
+        complain("vine-mpi: \(hostName()): a function inside this rank does not return; leaving")
+        abandon()
+      }
       if let manager, try manager.turn() { isBusy = true }
       if let status = manager?.exitStatus { return status }
       if manager == nil, let farewell = worker?.farewell { return farewell.status }

@@ -16,6 +16,10 @@ struct InstanceKey: Hashable {
 struct SimulatedInstance {
   /// The number of its pending event; one with another number was overtaken.
   var token: UInt32 = 0
+  /// Nobody can end what runs in it.
+  var isInRank = false
+  /// It ends when its call has returned.
+  var isStopping = false
 }
 
 extension Simulation {
@@ -23,8 +27,15 @@ extension Simulation {
   mutating func noteCallOrder(_ message: ManagerMessage, to worker: WorkerID) {
     switch message {
     case .startCall(let attempt, let allocation, _, let hashesFirst):
-      checkers?.granted(attempt, manager.grant(of: allocation))
+      let gang = manager.gangRanks(of: allocation)
       ranks[worker.index].instanceOfCall[attempt.task] = allocation
+      if !gang.isEmpty && gang[0] != worker {
+        ranks[worker.index].memberCalls.insert(attempt.task)
+        return
+      }
+      ranks[worker.index].memberCalls.remove(attempt.task)
+      if !gang.isEmpty { checkGang(gang, of: attempt.task) }
+      checkers?.granted(attempt, manager.grant(of: allocation))
       if !options.isIdeal { nameInputs(of: attempt, hashesFirst: hashesFirst, allocation) }
     case .startInstance(let allocation, _, let slots, _):
       grantsOfInstances[InstanceKey(worker, allocation)] = (
@@ -34,12 +45,30 @@ extension Simulation {
     }
   }
 
+  /// All ranks of a gang are there, apart and within what was asked for.
+  private mutating func checkGang(_ gang: [WorkerID], of task: TaskID) {
+    let request = workflow.request(of: task)
+    if gang.count != Int(request.gangRanks) || Set(gang).count != gang.count {
+      checkers?.violate("\(task) starts on \(gang), not on \(request.gangRanks) ranks")
+    }
+    guard request.ranksPerNode > 0 else { return }
+    for index in nodes.indices {
+      let count = gang.count { ranks[$0.index].node == index }
+      if count > Int(request.ranksPerNode) {
+        checkers?.violate("\(task) has \(count) ranks on node \(index)")
+      }
+    }
+  }
+
   mutating func startInstance(
     _ allocation: AllocationID, of library: LibraryID, _ worker: WorkerID, _ rank: SimulatedRank,
     at now: Instant
   ) {
     result.instanceCount += 1
-    rank.instances[allocation] = SimulatedInstance()
+    rank.instanceToken += 1
+    let token = rank.instanceToken
+    rank.instances[allocation] = SimulatedInstance(
+      token: token, isInRank: workflow.libraries[library].mode == .inRank)
     let key = InstanceKey(worker, allocation)
     if let (grant, slots) = grantsOfInstances.removeValue(forKey: key) {
       checkers?.instanceBegan(key, grant, slots: slots, on: rank.node)
@@ -47,10 +76,10 @@ extension Simulation {
     let delay = faults?.setupDelay() ?? 1
     let time = now.adding(nanoseconds: delay)
     if faults?.failsSetup() ?? false {
-      heap.insert(.instanceExited(worker, allocation, token: 0), at: time)
+      heap.insert(.instanceExited(worker, allocation, token: token), at: time)
     } else {
       heap.insert(
-        .instanceReady(worker, allocation, token: 0, setupNanoseconds: delay), at: time)
+        .instanceReady(worker, allocation, token: token, setupNanoseconds: delay), at: time)
     }
   }
 
@@ -70,12 +99,35 @@ extension Simulation {
     at now: Instant
   ) {
     guard var instance = rank.instances[allocation] else { return }
-    instance.token += 1
+    let runs = rank.processes.values.contains {
+      rank.instanceOfCall[$0.attempt.task] == allocation && $0.token != .max
+    }
+    if instance.isInRank && runs {
+      rank.instances[allocation]?.isStopping = true
+      guard isKilled else { return }
+      // It cannot be ended but with its rank.
+      let time = now.adding(nanoseconds: Limits.killGraceNanoseconds)
+      heap.insert(.stuck(worker, allocation, token: instance.token), at: time)
+      return
+    }
+    rank.instanceToken += 1
+    instance.token = rank.instanceToken
     rank.instances[allocation] = instance
     let delay = isKilled ? 1_000 : 1_000 + (faults?.setupDelay() ?? 0) / 8
     heap.insert(
       .instanceExited(worker, allocation, token: instance.token),
       at: now.adding(nanoseconds: delay))
+  }
+
+  /// A call inside a rank has not returned in time: the rank leaves.
+  mutating func stuck(
+    _ worker: WorkerID, _ allocation: AllocationID, token: UInt32, at now: Instant
+  ) {
+    guard !ranks[worker.index].isDead, ranks[worker.index].instances[allocation]?.token == token
+    else { return }
+    lossCount += 1
+    die(worker, at: now)
+    heap.insert(.declaredLost(worker), at: now.adding(nanoseconds: faults?.noticeDelay() ?? 0))
   }
 
   /// The process of an instance is gone, and its calls with it.
@@ -87,7 +139,7 @@ extension Simulation {
     rank.instances[allocation] = nil
     for task in rank.processes.keys.sorted() where rank.instanceOfCall[task] == allocation {
       guard let process = rank.processes[task], process.token != .max else { continue }
-      checkers?.processEnded(process.attempt, on: rank.node)
+      if !process.isMember { checkers?.processEnded(process.attempt, on: rank.node) }
       rank.processes[task] = nil
     }
     checkers?.instanceEnded(InstanceKey(worker, allocation), on: rank.node)
@@ -104,17 +156,18 @@ extension Simulation {
     let fate =
       faults?.callFate(
         hasTimeout: spec.timeoutMilliseconds > 0, outputCount: Int(spec.outputCount)) ?? .succeeds
-    if let allocation = rank.instanceOfCall[attempt.task] {
+    let isMember = rank.memberCalls.contains(attempt.task)
+    if let allocation = rank.instanceOfCall[attempt.task], !isMember {
       checkers?.callBegan(attempt, in: InstanceKey(worker, allocation))
     }
-    let reads = readInputs(of: attempt, on: rank.node)
+    let reads = isMember ? [] : readInputs(of: attempt, on: rank.node)
     if case .cannotLaunch(let ending) = fate {
-      checkers?.processEnded(attempt, on: rank.node)
+      if !isMember { checkers?.processEnded(attempt, on: rank.node) }
       rank.worker.handle(.launchFailed(attempt, ending), at: now, effects: &workerEffects)
       return
     }
     rank.processes[attempt.task] = SimulatedProcess(
-      attempt: attempt, start: now, fate: fate, reads: reads, token: 0)
+      attempt: attempt, start: now, fate: fate, reads: reads, isMember: isMember, token: 0)
     if case .hangs = fate { return }
     let estimate = spec.estimateMicroseconds
     let microseconds = estimate < 0 ? options.defaultMicroseconds : estimate
@@ -135,8 +188,17 @@ extension Simulation {
       instanceExited(worker, allocation, token: instance.token, at: now)
       return
     }
-    checkers?.processEnded(attempt, on: rank.node)
+    if !process.isMember { checkers?.processEnded(attempt, on: rank.node) }
     rank.processes[attempt.task]?.token = .max
+    defer {
+      if let allocation = rank.instanceOfCall[attempt.task],
+        let instance = rank.instances[allocation], instance.isStopping
+      {
+        heap.insert(
+          .instanceExited(worker, allocation, token: instance.token),
+          at: now.adding(nanoseconds: 1_000))
+      }
+    }
     var ending = Ending.succeeded
     if case .exits = process.fate { ending = .raised }
     tell(

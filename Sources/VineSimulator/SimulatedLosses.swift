@@ -55,7 +55,7 @@ extension Simulation {
     for task in rank.processes.keys.sorted() {
       // Those that ended already were counted then.
       guard let process = rank.processes[task], process.token != .max else { continue }
-      checkers?.processEnded(process.attempt, on: rank.node)
+      if !process.isMember { checkers?.processEnded(process.attempt, on: rank.node) }
     }
     rank.processes = [:]
     for allocation in rank.instances.keys.sorted() {

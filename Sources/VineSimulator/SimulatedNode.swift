@@ -33,6 +33,8 @@ struct SimulatedProcess {
   let fate: AttemptFate
   /// What it read.
   var reads: [Origin] = []
+  /// Part of a gang's call: the leader's process stands for all of it.
+  var isMember = false
   /// The number of its pending end; an end with another number was overtaken by a signal.
   var token: UInt32
 }
@@ -43,6 +45,10 @@ final class SimulatedRank {
   var worker = Worker()
   var processes: [TaskID: SimulatedProcess] = [:]
   var instances: [AllocationID: SimulatedInstance] = [:]
+  /// Counts the events of instances: a number is used once.
+  var instanceToken: UInt32 = 0
+  /// Calls of gangs that another rank leads.
+  var memberCalls: Set<TaskID> = []
   /// The instance of each call that it was given.
   var instanceOfCall: [TaskID: AllocationID] = [:]
   /// When its next deadline is in the heap.
@@ -71,6 +77,7 @@ enum SimulatedEvent {
   case hashed(WorkerID, FileValue, byteCount: Int64)
   case instanceReady(WorkerID, AllocationID, token: UInt32, setupNanoseconds: Int64)
   case instanceExited(WorkerID, AllocationID, token: UInt32)
+  case stuck(WorkerID, AllocationID, token: UInt32)
   case died(WorkerID)
   case declaredLost(WorkerID)
   case silenceEnds(Int)

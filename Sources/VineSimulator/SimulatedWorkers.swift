@@ -59,7 +59,8 @@ extension Simulation {
       heap.insert(
         .processEnded(worker, attempt, .signaled(signal), token: process.token),
         at: now.adding(nanoseconds: 1_000))
-    case .forget(let attempt): checkers?.forgotten(attempt)
+    case .forget(let attempt):
+      if !rank.memberCalls.contains(attempt.task) { checkers?.forgotten(attempt) }
     case .fetch(let value, let transfer, let source, let byteCount):
       nodes[rank.node].agent = worker
       fetch(value, transfer, from: source, byteCount: byteCount, to: worker, at: now)
@@ -190,8 +191,9 @@ extension Simulation {
     _ worker: WorkerID, _ rank: SimulatedRank, _ attempt: AttemptID, isSuccess: Bool,
     at now: Instant
   ) {
-    guard let process = rank.processes.removeValue(forKey: attempt.task) else { return }
-    guard isSuccess else {
+    guard let process = rank.processes[attempt.task], process.attempt == attempt else { return }
+    rank.processes[attempt.task] = nil
+    guard isSuccess, !process.isMember else {
       // The reason is the exit status, which the worker knows.
       rank.worker.handle(.settled(attempt, .succeeded), at: now, effects: &workerEffects)
       return

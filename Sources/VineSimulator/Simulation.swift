@@ -166,6 +166,8 @@ package struct Simulation: ~Copyable {
       instanceReady(worker, allocation, token: token, setupNanoseconds: setup, at: now)
     case .instanceExited(let worker, let allocation, let token):
       instanceExited(worker, allocation, token: token, at: now)
+    case .stuck(let worker, let allocation, let token):
+      stuck(worker, allocation, token: token, at: now)
     case .died(let worker): die(worker, at: now)
     case .declaredLost(let worker): declareLost(worker, at: now)
     case .silenceEnds(let index): endSilence(of: index, at: now)
@@ -319,6 +321,10 @@ package struct Simulation: ~Copyable {
       heap.insert(
         .published(value, faults?.publishError() ?? 0), at: now.adding(nanoseconds: delay))
     case .report(let report): checkers?.reported(report)
+    case .retire(let worker):
+      lossCount += 1
+      heap.insert(.died(worker), at: now)
+      heap.insert(.declaredLost(worker), at: now)
     case .finish(let outcome):
       trace.mix(35, outcome.doneCount, outcome.failedCount, at: now)
       if result.outcome != nil { result.violation = "the run ends twice" }

@@ -172,8 +172,8 @@ package struct WorkloadGenerator {
 
   private mutating func appendLibrary() {
     var spec = LibrarySpec()
-    spec.mode = random.pick([.fork, .direct])
-    spec.slots = UInt16(random.pick([1, 1, 2, 4]))
+    spec.mode = random.pick([.fork, .direct, .inRank])
+    spec.slots = spec.mode == .inRank ? 1 : UInt16(random.pick([1, 1, 2, 4]))
     spec.request = random.pick(requests)
     spec.functions = ["f\(libraries.count)"]
     let source = appendFile(.path)
@@ -211,6 +211,10 @@ package struct WorkloadGenerator {
     } else {
       draft.commandKind = .call
       draft.library = random.pick(libraries)
+      if workflow.libraries[draft.library].mode == .inRank {
+        draft.gangRanks = UInt32(random.pick([1, 1, 2, 2, 3, 5]))
+        draft.ranksPerNode = UInt32(random.pick([0, 0, 1, 2]))
+      }
     }
   }
 

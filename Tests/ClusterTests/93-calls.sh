@@ -421,3 +421,93 @@ test_check_names_imports_that_are_missing() {
     vine 0 0 check w.json
     assert_says "library e: .*not_there"
 }
+
+# --- inside ranks -----------------------------------------------------------
+
+parallel() { # TASKS: w.json with a library of functions inside ranks
+    need mpicc
+    cat >parallel.c <<'END'
+#include <mpi.h>
+#include <stdlib.h>
+#include <unistd.h>
+#include <vine_function.h>
+/* [place, size, sum of argument + place over all] */
+int sum(MPI_Comm communicator, vine_call *call) {
+  int rank, size, mine, all = 0;
+  MPI_Comm_rank(communicator, &rank);
+  MPI_Comm_size(communicator, &size);
+  mine = atoi(call->arguments + 1) + rank;
+  MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_SUM, communicator);
+  return vine_printf(call, "[%d,%d,%d]", rank, size, all);
+}
+int odd(MPI_Comm communicator, vine_call *call) {
+  int rank;
+  MPI_Comm_rank(communicator, &rank);
+  MPI_Barrier(communicator);
+  if (rank == 1) return vine_fail(call, "rank %d has had enough", rank);
+  return vine_printf(call, "%d", rank);
+}
+/* The second rank fails before the others come out of the barrier. */
+int stuck(MPI_Comm communicator, vine_call *call) {
+  int rank;
+  MPI_Comm_rank(communicator, &rank);
+  if (rank == 1) return vine_fail(call, "not me");
+  MPI_Barrier(communicator);
+  return vine_printf(call, "0");
+}
+int alone(vine_call *call) { return vine_printf(call, "%d", atoi(call->arguments + 1) + 1); }
+END
+    mpicc -shared -fPIC -I "$root/Sources/CVineHost/include" -o parallel.so parallel.c
+    flow '{"p": {"language": "native", "shared_object": "parallel.so", "exec_mode": "rank",
+      "functions": ["sum", "odd", "stuck", "alone"], "memory": 10}}' "$1"
+}
+
+test_a_gang_is_opt_in() {
+    parallel '{"id": "g", "call": {"library": "p", "function": "sum", "args": [1]}, "gang": {"ranks": 2}}'
+    own_status=1 vine 3 2 w.json
+    assert_says "library p has exec_mode .rank.: start vine-mpi with --in-rank"
+}
+
+test_gangs_of_2_and_4_ranks() {
+    local tasks="" index
+    for ((index = 0; index < 6; index++)); do
+        tasks+='{"id": "two'$index'", "call": {"library": "p", "function": "sum", "args": ['$index']},
+          "gang": {"ranks": 2}, "result": "two'$index'"},
+          {"id": "c'$index'", "command": "true"},'
+    done
+    parallel "$tasks"'
+      {"id": "four", "call": {"library": "p", "function": "sum", "args": [{"$ref": "two0", "path": "/2"}]},
+        "gang": {"ranks": 4}, "result": "four"},
+      {"id": "one", "call": {"library": "p", "function": "alone", "args": [{"$ref": "four", "path": "/1"}]},
+        "result": "one"},
+      {"id": "m", "map": {"library": "p", "function": "alone", "over": [1, 2, 3]}, "result": "m"}'
+    # Four ranks hold a core each.
+    sed -i 's/"memory": 10/"memory": 10, "cores": 1/' w.json
+    hwloc_cores 4
+    vine 5 0 w.json --in-rank
+    for ((index = 0; index < 6; index++)); do assert_file "two$index" "[0,2,$((2 * index + 1))]"; done
+    assert_file four "[0,4,10]"
+    assert_file one 5
+    assert_file m "[2,3,4]"
+}
+# hwloc_cores N: every node has so many cores
+hwloc_cores() { export HWLOC_SYNTHETIC="core:$1 pu:1" HWLOC_THISSYSTEM=1; }
+
+test_a_gang_of_which_one_rank_fails() {
+    parallel '
+      {"id": "g", "call": {"library": "p", "function": "odd"}, "gang": {"ranks": 2}},
+      {"id": "h", "call": {"library": "p", "function": "sum", "args": [5]}, "gang": {"ranks": 2},
+        "result": "h"}'
+    hwloc_cores 2
+    vine 3 1 w.json --in-rank
+    assert_says "rank 1 has had enough"
+    assert_file h "[0,2,11]"
+}
+
+test_a_gang_larger_than_the_run_is_refused() {
+    parallel '
+      {"id": "g", "call": {"library": "p", "function": "sum", "args": [1]}, "gang": {"ranks": 30}},
+      {"id": "c", "command": "true"}'
+    vine 3 1 w.json --in-rank
+    assert_says "task g failed: asks for 30 ranks"
+}

@@ -2,8 +2,8 @@ import Testing
 import VineSimulator
 
 private let fixedRun =
-  "seed 42 hash 8c1b1da750ce506e tasks 39 nodes 5"
-  + " done 6 failed 1 cancelled 32 left 0 attempts 6 transfers 1"
+  "seed 42 hash 608fb4ae49e47113 tasks 19 nodes 5"
+  + " done 3 failed 2 cancelled 14 left 0 attempts 5 transfers 3"
 
 @Suite struct SeededRunTests {
   @Test(arguments: 0..<8)

@@ -22,6 +22,8 @@ enum InstancePhase: UInt8 {
   /// Its executor was ordered to set it up.
   case starting
   case ready
+  /// Part of a gang that another one leads.
+  case member
   /// Its executor was ordered to end it.
   case stopping
   /// Its process is gone; some of its calls have not been reported yet.
@@ -50,6 +52,14 @@ struct InstanceBook {
   let madeFiles: [[FileID]]
   /// When each task became ready; empty in a workflow without libraries.
   var readySince: [Instant]
+  /// By their leaders.
+  var gangs: [AllocationID: GangRow] = [:]
+  /// Ranks that are part of a gang.
+  var rankIsTaken: Set<WorkerID> = []
+  /// Nodes besides the leader's on which the call of a gang has its files.
+  var otherNodes: [TaskID: [NodeID]] = [:]
+  /// Calls that wait for a gang, and for which room is held.
+  var heldRequest: Int?
 
   init(_ workflow: borrowing Workflow) {
     libraries = Array(repeating: LibraryRow(), count: workflow.libraries.count)
@@ -98,16 +108,46 @@ extension Manager {
     }
     if row.setupFailureCount >= Limits.setupFailuresMax {
       // Those that live go on; nobody tries another.
-      if row.liveCount == 0 {
+      let isGang = workflow.requests[request].gangRanks > 0
+      if row.liveCount == 0 || (isGang && !hasGang(of: request)) {
         failAll(of: request, .setupFailed, effects: &effects)
       } else {
         isBlocked[request] = true
       }
       return true
     }
+    if workflow.requests[request].gangRanks > 0 {
+      startGang(for: task, request, at: now, effects: &effects)
+      return true
+    }
+    if !hasCurrentInstance(of: request, at: now, effects: &effects) { return false }
     if isWorthStarting(row, for: task, request) { return false }
     isBlocked[request] = true
     return true
+  }
+
+  /// Whether any instance has the library's files as they are now; idle ones that do not are ended.
+  private mutating func hasCurrentInstance(
+    of request: Int, at now: Instant, effects: inout [ManagerEffect]
+  ) -> Bool {
+    let library = workflow.requests[request].library
+    if instances.madeFiles[library.index].isEmpty { return true }
+    var isFound = false
+    for index in allocations.rows.indices {
+      let row = allocations.rows[index]
+      guard !row.isFree, Int(row.request) == request else { continue }
+      switch row.phase {
+      case .none, .member, .stopping, .ended: continue
+      case .staging, .starting: isFound = true
+      case .ready:
+        if row.stamp == stamp(of: row) {
+          isFound = true
+        } else if row.head == .max {
+          stopInstance(AllocationID(index: index), at: now, effects: &effects)
+        }
+      }
+    }
+    return isFound
   }
 
   /// Whether what waits would keep the instances that are there busy for longer than it takes to
@@ -174,7 +214,7 @@ extension Manager {
     case .none: true
     case .staging, .starting: row.attemptCount < row.slots && row.stamp == stamp(of: row)
     case .ready: row.stamp == stamp(of: row)
-    case .stopping, .ended: false
+    case .member, .stopping, .ended: false
     }
   }
 
@@ -235,12 +275,14 @@ extension Manager {
     // Files that were made anew meanwhile are what it gets.
     allocations[allocation.rawValue].stamp = stamp(of: row)
     let library = workflow.requests[Int(row.request)].library
-    effects.append(
-      .send(
-        .startInstance(
-          allocation, library, slots: workflow.libraries[library].slots,
-          isolatesCalls: workflow.libraries[library].mode.isolatesCalls),
-        to: row.worker))
+    for member in instances.gangs[allocation]?.members ?? [allocation] {
+      effects.append(
+        .send(
+          .startInstance(
+            member, library, slots: workflow.libraries[library].slots,
+            isolatesCalls: workflow.libraries[library].mode.isolatesCalls),
+          to: allocations[member.rawValue].worker))
+    }
   }
 
   /// An attempt has left an instance.
@@ -248,8 +290,12 @@ extension Manager {
     let row = allocations[allocation.rawValue]
     if row.head == .max {
       switch row.phase {
-      case .none, .stopping: break
-      case .ended: free(allocation)
+      case .none, .member, .stopping: break
+      case .ended: if row.leader == .none { free(allocation) }
+      case .staging where row.leader != .none:
+        instances.libraries[library(of: row).index].liveCount -= 1
+        allocations[allocation.rawValue].phase = .stopping
+        for member in instances.gangs[allocation]?.members ?? [] { memberEnded(member) }
       case .staging:
         instances.libraries[library(of: row).index].liveCount -= 1
         free(allocation)
@@ -259,7 +305,7 @@ extension Manager {
       if row.phase == .ended || row.phase == .staging { return }
     }
     offerInstance(allocation)
-    if options.usesLanes && row.phase == .ready { offerLane(allocation) }
+    if options.usesLanes && row.phase == .ready && row.leader == .none { offerLane(allocation) }
   }
 
   private func library(of row: AllocationRow) -> LibraryID {
@@ -276,7 +322,16 @@ extension Manager {
   mutating func onInstanceReady(
     _ allocation: AllocationID, from worker: WorkerID, setupNanoseconds: Int64, at now: Instant
   ) {
-    guard let row = instance(allocation, of: worker), row.phase == .starting else { return }
+    guard var row = instance(allocation, of: worker) else { return }
+    var allocation = allocation
+    if row.leader != .none {
+      guard let gang = instances.gangs[row.leader], !gang.isEnding else { return }
+      instances.gangs[row.leader]?.readyCount += 1
+      guard gang.readyCount + 1 == gang.members.count else { return }
+      allocation = row.leader
+      row = allocations[allocation.rawValue]
+    }
+    guard row.phase == .starting else { return }
     allocations[allocation.rawValue].phase = .ready
     // The time of the set-up is not one that its first calls have run for.
     allocations[allocation.rawValue].headSince = now
@@ -287,15 +342,24 @@ extension Manager {
     let mean = instances.libraries[library].meanSetup ?? setupNanoseconds
     instances.libraries[library].meanSetup = mean + (setupNanoseconds - mean) / 4
     offerInstance(allocation)
-    if options.usesLanes { offerLane(allocation) }
+    if options.usesLanes && row.leader == .none { offerLane(allocation) }
   }
 
   mutating func onInstanceEnded(
-    _ allocation: AllocationID, _ end: InstanceEnd, from worker: WorkerID,
+    _ allocation: AllocationID, _ end: InstanceEnd, from worker: WorkerID, at now: Instant,
     effects: inout [ManagerEffect]
   ) {
     guard let row = instance(allocation, of: worker), row.phase != .ended else { return }
     let library = library(of: row).index
+    if row.leader != .none {
+      let isFirst = !(instances.gangs[row.leader]?.isEnding ?? true)
+      if isFirst && end == .setupFailed { instances.libraries[library].setupFailureCount += 1 }
+      endGang(
+        row.leader, end == .died ? .instanceLost : nil, besides: allocation, at: now,
+        effects: &effects)
+      memberEnded(allocation)
+      return
+    }
     if row.phase != .stopping { instances.libraries[library].liveCount -= 1 }
     if row.phase == .ready { instances.libraries[library].readyCount -= 1 }
     if end == .setupFailed { instances.libraries[library].setupFailureCount += 1 }
@@ -309,7 +373,8 @@ extension Manager {
   mutating func loseInstances(of worker: WorkerID) {
     for index in allocations.rows.indices {
       let row = allocations.rows[index]
-      guard !row.isFree, row.worker == worker, row.phase != .none else { continue }
+      guard !row.isFree, row.worker == worker, row.phase != .none, row.leader == .none
+      else { continue }
       let library = library(of: row).index
       if row.phase != .stopping && row.phase != .ended {
         instances.libraries[library].liveCount -= 1
@@ -336,7 +401,9 @@ extension Manager {
 
   /// Ends the instances that are idle for longest and in the way of `request`, on one node where
   /// that makes enough room, if there is one.
-  mutating func reclaimRoom(for request: Request, effects: inout [ManagerEffect]) {
+  mutating func reclaimRoom(
+    for request: Request, at now: Instant, effects: inout [ManagerEffect]
+  ) {
     if workflow.libraries.isEmpty { return }
     var cores: [NodeID: Int] = [:]
     var memory: [NodeID: UInt32] = [:]
@@ -361,8 +428,12 @@ extension Manager {
       memory[row.node, default: 0] += row.grant.memoryMB
       victims[row.node, default: []].append(allocation)
       guard canFit(request, row.node, cores, memory) else { continue }
-      for victim in victims[row.node] ?? [] { stopInstance(victim, effects: &effects) }
+      for victim in victims[row.node] ?? [] { stopInstance(victim, at: now, effects: &effects) }
       return
+    }
+    // A gang holds more than its leader's share, on other nodes, too.
+    if let gang = idle.first(where: { allocations[$0.rawValue].leader != .none }) {
+      stopInstance(gang, at: now, effects: &effects)
     }
   }
 
@@ -380,10 +451,14 @@ extension Manager {
         request, withCores: cores[node] ?? 0, memoryMB: memory[node] ?? 0)
   }
 
-  private mutating func stopInstance(
-    _ allocation: AllocationID, effects: inout [ManagerEffect]
+  mutating func stopInstance(
+    _ allocation: AllocationID, at now: Instant, effects: inout [ManagerEffect]
   ) {
     let row = allocations[allocation.rawValue]
+    if row.leader != .none {
+      endGang(row.leader, nil, at: now, effects: &effects)
+      return
+    }
     let library = library(of: row).index
     instances.libraries[library].liveCount -= 1
     instances.libraries[library].readyCount -= 1

@@ -137,8 +137,8 @@ package struct Manager: ~Copyable {
 
   /// When `schedule` wants to be called though nothing happened; nil when it need not be.
   package var nextDeadline: Instant? {
-    guard let settling = settlingDeadline else { return watchedLanes.min?.deadline }
-    return watchedLanes.min.map { min($0.deadline, settling) } ?? settling
+    let deadlines = [settlingDeadline, watchedLanes.min?.deadline, gangDeadline]
+    return deadlines.compactMap { $0 }.min()
   }
 
   package func state(of task: TaskID) -> TaskState { tasks[task.index].state }
@@ -244,7 +244,7 @@ package struct Manager: ~Copyable {
     case .instanceReady(let allocation, let setup):
       onInstanceReady(allocation, from: worker, setupNanoseconds: setup, at: now)
     case .instanceEnded(let allocation, let end):
-      onInstanceEnded(allocation, end, from: worker, effects: &effects)
+      onInstanceEnded(allocation, end, from: worker, at: now, effects: &effects)
     }
   }
 
@@ -330,7 +330,10 @@ package struct Manager: ~Copyable {
     _ attempt: AttemptID, _ completion: Completion, from worker: WorkerID, at now: Instant,
     effects: inout [ManagerEffect]
   ) {
-    guard let slot = liveSlot(of: attempt) else { return }
+    guard let slot = liveSlot(of: attempt),
+      let completion = collectReport(slot, completion, from: worker, at: now, effects: &effects)
+    else { return }
+    let worker = allocations[attempts[slot].allocation.rawValue].worker
     let node = attempts[slot].node
     let isVoid = attempts[slot].isVoid
     leaveAllocation(slot, at: now)
@@ -392,6 +395,11 @@ package struct Manager: ~Copyable {
     _ attempt: AttemptID, at now: Instant, effects: inout [ManagerEffect]
   ) {
     guard let slot = liveSlot(of: attempt) else { return }
+    let leader = allocations[attempts[slot].allocation.rawValue].leader
+    if leader != .none {
+      endGang(leader, nil, at: now, effects: &effects)
+      return
+    }
     let node = attempts[slot].node
     leaveAllocation(slot, at: now)
     unpinInputs(of: attempt.task, on: node, effects: &effects)

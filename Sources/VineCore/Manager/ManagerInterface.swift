@@ -37,6 +37,8 @@ package enum ManagerEffect: Equatable, Sendable {
   /// Remove the durable copy of a value that is nobody's any more.
   case discard(FileValue)
   case report(Report)
+  /// Give the worker up: it is stuck in a function that nobody can end.
+  case retire(WorkerID)
   case finish(Outcome)
 }
 

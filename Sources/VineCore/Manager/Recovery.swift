@@ -20,6 +20,7 @@ extension Manager {
     let node = nodeOfWorker[worker.index]
     let wasAgent = nodes[node].agent == worker
     nodes.removeExecutor(worker, of: node)
+    loseGangs(of: worker, at: now, effects: &effects)
     let lost = abandonAttempts(of: worker, at: now, effects: &effects)
     var orphans: [FileID] = []
     if nodes[node].isDead {
@@ -69,12 +70,7 @@ extension Manager {
     _ slot: UInt32, at now: Instant, effects: inout [ManagerEffect]
   ) {
     let row = attempts[slot]
-    if row.missingCount > 0 {
-      for input in workflow.stagedInputs(of: row.attempt.task) {
-        guard let replica = replicas.find(input.file, on: row.node) else { continue }
-        replicas[replica].waiters.removeAll { $0 == slot }
-      }
-    }
+    if row.missingCount > 0 { forgetWaits(of: slot) }
     leaveAllocation(slot, at: now)
     unpinInputs(of: row.attempt.task, on: row.node, effects: &effects)
   }
@@ -95,7 +91,7 @@ extension Manager {
     }
   }
 
-  private mutating func attemptLost(
+  mutating func attemptLost(
     _ attempt: AttemptID, wasRunning: Bool, at now: Instant, effects: inout [ManagerEffect]
   ) {
     guard wasRunning else {

@@ -9,12 +9,14 @@ extension Manager {
     turnTime = now
     planTransfers(at: now, effects: &effects)
     unblockForIdleInstances()
+    retireStuckRanks(at: now, effects: &effects)
+    endHold()
     repeat {
       hasNewReady = false
       if mayStart { placeReadyTasks(at: now, effects: &effects) }
       // Placing finds the tasks that fit no node, and such a failure may have stopped the run.
       if mayStart && options.usesLanes {
-        fillLanes(at: now, effects: &effects)
+        if !isHeldForGang { fillLanes(at: now, effects: &effects) }
         unblockLanes(at: now, effects: &effects)
       }
       // A value found to be missing here makes its producer ready again.
@@ -27,7 +29,7 @@ extension Manager {
   private var mayStart: Bool { !isDraining && !failureLimitReached }
 
   private mutating func placeReadyTasks(at now: Instant, effects: inout [ManagerEffect]) {
-    while mayStart, let request = firstPlaceableRequest() {
+    while mayStart, !isHeldForGang, let request = firstPlaceableRequest() {
       guard let key = topKey(of: request) else { continue }
       let library = workflow.requests[request].library
       if conditionalValues[key.task] != nil,
@@ -49,7 +51,7 @@ extension Manager {
       } else if isRegistrationClosed && !nodes.couldFitSomewhere(workflow.requests[request]) {
         failAll(of: request, .fitsNoNode, effects: &effects)
       } else {
-        reclaimRoom(for: workflow.requests[request], effects: &effects)
+        reclaimRoom(for: workflow.requests[request], at: now, effects: &effects)
         isBlocked[request] = true
       }
     }
@@ -198,16 +200,22 @@ extension Manager {
       values.accepted[row.attempt.task.index] != 0 || feedsConditionalValue(row.attempt.task)
     let isCall = allocations[row.allocation.rawValue].phase != .none
     if isCall { startInstanceIfNeeded(row.allocation, effects: &effects) }
-    effects.append(
-      .send(
-        isCall
-          ? .startCall(
+    guard isCall else {
+      effects.append(
+        .send(
+          .startTask(
             row.attempt, allocation: row.allocation, timeoutMilliseconds: timeout,
-            hashesFirst: hashesFirst)
-          : .startTask(
-            row.attempt, allocation: row.allocation, timeoutMilliseconds: timeout,
-            hashesFirst: hashesFirst),
-        to: allocations[row.allocation.rawValue].worker))
+            hashesFirst: hashesFirst), to: allocations[row.allocation.rawValue].worker))
+      return
+    }
+    for member in instances.gangs[row.allocation]?.members ?? [row.allocation] {
+      effects.append(
+        .send(
+          .startCall(
+            row.attempt, allocation: member, timeoutMilliseconds: timeout,
+            hashesFirst: hashesFirst && member == row.allocation),
+          to: allocations[member.rawValue].worker))
+    }
   }
 
   /// Takes an attempt that ended or came back out of its lane; an empty lane gives up its grant.

@@ -129,6 +129,8 @@ struct AllocationRow {
   var slots: UInt32 = 1
   /// Stands in the list of instances with a free slot.
   var isOffered = false
+  /// Of a rank's part of a gang: the part that stands for all.
+  var leader = AllocationID.none
   /// Since when it has no calls.
   var idleSince = Instant.zero
   /// Tells the values of the library's files apart from later ones.

@@ -30,16 +30,23 @@ extension Manager {
         if input.use == .reference {
           values.pinnedReferences[row.attempt.task, default: []].append(input.file)
         }
-        let replica = wantReplica(of: input.file, on: row.node)
-        replicas[replica].pinCount += 1
-        if !replicas[replica].isUsable {
-          replicas[replica].waiters.append(slot)
-          missing += 1
+        for node in nodesUsed(by: slot) {
+          let replica = wantReplica(of: input.file, on: node)
+          replicas[replica].pinCount += 1
+          if !replicas[replica].isUsable {
+            replicas[replica].waiters.append(slot)
+            missing += 1
+          }
         }
       }
     }
     attempts[slot].missingCount = missing
     if missing == 0 { send(slot, effects: &effects) }
+  }
+
+  /// The nodes on which an attempt has its files: of a gang's call, the leader's first.
+  func nodesUsed(by slot: UInt32) -> [NodeID] {
+    [attempts[slot].node] + (instances.otherNodes[attempts[slot].attempt.task] ?? [])
   }
 
   mutating func wantReplica(of file: FileID, on node: NodeID) -> UInt32 {
@@ -166,12 +173,10 @@ extension Manager {
     let waiters = Set(replicas[replica].waiters).sorted()
     for slot in waiters {
       let attempt = attempts[slot].attempt
-      for input in workflow.stagedInputs(of: attempt.task) {
-        guard let other = replicas.find(input.file, on: node) else { continue }
-        replicas[other].waiters.removeAll { $0 == slot }
-      }
+      let own = attempts[slot].node
+      forgetWaits(of: slot)
       leaveAllocation(slot, at: now)
-      unpinInputs(of: attempt.task, on: node, effects: &effects)
+      unpinInputs(of: attempt.task, on: own, effects: &effects)
       attemptFailed(attempt, .inputUnavailable(blamed, error), at: now, effects: &effects)
     }
     guard let replica = replicas.find(file, on: node), replicas[replica].state == .planned
@@ -184,12 +189,29 @@ extension Manager {
     }
   }
 
+  /// Nothing that arrives is told to an attempt any more.
+  mutating func forgetWaits(of slot: UInt32) {
+    for node in nodesUsed(by: slot) {
+      for input in workflow.stagedInputs(of: attempts[slot].attempt.task) {
+        guard let replica = replicas.find(input.file, on: node) else { continue }
+        replicas[replica].waiters.removeAll { $0 == slot }
+      }
+    }
+  }
+
   // MARK: Keeping and dropping
 
   mutating func unpinInputs(
     of task: TaskID, on node: NodeID, effects: inout [ManagerEffect]
   ) {
     guard needsStaging(task) else { return }
+    if !instances.otherNodes.isEmpty, let others = instances.otherNodes.removeValue(forKey: task) {
+      let references = values.pinnedReferences[task]
+      for other in others {
+        unpinInputs(of: task, on: other, effects: &effects)
+        values.pinnedReferences[task] = references
+      }
+    }
     for input in workflow.stagedInputs(of: task) where input.use != .reference {
       guard let replica = replicas.find(input.file, on: node) else { continue }
       unpin(replica, effects: &effects)

@@ -32,7 +32,12 @@ extension Worker {
   mutating func startCall(
     _ row: RunningAttempt, at now: Instant, effects: inout [WorkerEffect]
   ) {
-    guard attempts[row.attempt.task] == nil, !isLeaving else { return }
+    if isLeaving { return }
+    if let old = attempts[row.attempt.task] {
+      // Of a gang that has ended meanwhile: nobody waits for what is left of it.
+      guard old.phase == .settling, old.attempt != row.attempt else { return }
+      remove(old)
+    }
     guard instances[row.allocation] != nil else {
       // The order crossed with the news that the instance is gone.
       effects.append(.forget(row.attempt))

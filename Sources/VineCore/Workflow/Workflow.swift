@@ -68,6 +68,12 @@ package struct Request: Hashable, Sendable {
   package var diskMB: UInt32 = 0
   /// The library whose calls ask for it: every library has a request of its own.
   package var library = LibraryID.none
+  /// Of a library inside ranks: ranks that a call takes at once, and how many of them may be on one
+  /// node; 0: no bound. The rest of the request is for each of them.
+  package var gangRanks: UInt32 = 0
+  package var ranksPerNode: UInt32 = 0
+  /// The function gets the communicator of its ranks.
+  package var isParallel = false
   package init(cores: UInt16 = 1, gpus: UInt16 = 0, memoryMB: UInt32? = nil, diskMB: UInt32 = 0) {
     self.cores = cores
     self.gpus = gpus
@@ -242,6 +248,9 @@ package struct TaskDraft {
   package var resultFile: FileID?
   /// The first of `outputs` gets the result.
   package var hasResultFile = false
+  /// Ranks that a call takes at once, and at most on one node.
+  package var gangRanks: UInt32 = 0
+  package var ranksPerNode: UInt32 = 0
   package init(id: String) { self.id = id }
 }
 
@@ -408,6 +417,11 @@ extension Workflow {
       draft.inputs.append(BindingDraft(file.file, use: .library))
     }
     draft.request = libraries[draft.library].request
+    if libraries[draft.library].mode == .inRank {
+      draft.request.gangRanks = max(draft.gangRanks, 1)
+      draft.request.ranksPerNode = draft.ranksPerNode
+      draft.request.isParallel = draft.gangRanks > 0
+    }
   }
 
   private mutating func internTemplate(_ template: [UInt8]) -> TextRef {

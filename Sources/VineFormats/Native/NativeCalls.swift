@@ -15,6 +15,7 @@ extension NativeReader {
     try readFunction(call, into: &draft)
     draft.arguments = try arguments(of: call, text, isTemplate: false, &draft)
     checkCallKeys(object, draft)
+    if object.contains("gang") { enterGang(object, &draft) }
     draft.resultFile = awaitedResults.removeValue(forKey: draft.id)?.file
     try readResult(object, into: &draft)
   }
@@ -272,12 +273,30 @@ extension NativeReader {
     }
   }
 
-  mutating func readGang(_ object: JSONObject) throws {
-    notYet(at(object, "gang"), "`gang`")
+  /// A gang runs inside ranks, whatever the mode of its library for other calls.
+  private mutating func enterGang(_ object: JSONObject, _ draft: inout TaskDraft) {
+    guard draft.library != .none else { return }
+    var spec = workflow.libraries[draft.library]
+    if spec.language != .native {
+      problems.add(at(object, "gang"), "a gang calls functions of a native library")
+    } else if spec.mode != .inRank {
+      spec.mode = .inRank
+      spec.request.library = .none
+      draft.library = workflow.appendLibrary(spec, named: workflow.name(of: draft.library))
+    }
+    if !draft.outputs.isEmpty {
+      problems.add(
+        at(object, "outputs"), "the call of a gang has a `result`, no `outputs`")
+    }
+  }
+
+  mutating func readGang(_ object: JSONObject, into draft: inout TaskDraft) throws {
     let gang = try object.object("gang")
     checkKeys(of: gang, known: ["ranks", "ranks_per_node"], kind: "a gang")
     let ranks = try integer(gang, "ranks", in: 1...1_000_000)
     let perNode = try integer(gang, "ranks_per_node", in: 1...1_000_000)
+    draft.gangRanks = UInt32(ranks ?? 1)
+    draft.ranksPerNode = UInt32(perNode ?? 0)
     if !gang.contains("ranks") { problems.add(at(gang), "a gang needs `ranks`") }
     if let ranks, let perNode, perNode > ranks {
       problems.add(

@@ -46,6 +46,7 @@ extension NativeReader {
     draft.outputs = try bindings(
       object, "outputs", isInput: false, usesSandbox: draft.usesSandbox)
     try readLaterKeys(object)
+    if object.contains("gang") { try readGang(object, into: &draft) }
     let after = object.contains("after") ? try texts(object, "after") ?? [] : []
     if object.contains("map") {
       try readMap(object, callText, draft, after: after)
@@ -299,7 +300,6 @@ extension NativeReader {
       notYet(at(object, key), "`\(key)`")
     }
     _ = try text(object, "version")
-    if object.contains("gang") { try readGang(object) }
     if object.contains("result") && !object.contains("call") && !object.contains("map") {
       problems.add(
         at(object, "result"), "`result` goes with `call` and `map`; a command has `outputs`")

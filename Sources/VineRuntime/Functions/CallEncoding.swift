@@ -43,6 +43,13 @@ extension CallOrder {
         coreCount: 0, memoryMB: 0, processingUnits: [], inputs: [], outputs: []),
       function: row.function, template: Array(workflow.text.slice(row.template)), result: .none,
       hasResultFile: row.hasResultFile, sandboxPlaces: [], references: [], values: [])
+    let ranks = core.gangRanks(of: allocation)
+    if !ranks.isEmpty {
+      gang = ranks.map(\.rawValue)
+      gangNumber = (task.rawValue &* 31 &+ attempt.number) & 0x3FFF
+      isParallel = workflow.request(of: task).isParallel
+      isMember = core.isMember(allocation)
+    }
     for (place, input) in workflow.stagedInputs(of: task).enumerated() {
       switch input.use {
       case .library: break
@@ -57,7 +64,8 @@ extension CallOrder {
           Reference(place: UInt32(place), value: core.value(of: input.file, on: node)))
       }
     }
-    for output in workflow.outputs(of: task) {
+    if isMember { hasResultFile = false }
+    for output in workflow.outputs(of: task) where !isMember || output.use == .reference {
       if output.use == .reference {
         result = output.file
       } else {

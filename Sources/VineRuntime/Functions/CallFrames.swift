@@ -38,6 +38,14 @@ struct CallOrder: Equatable {
   var hasResultFile: Bool
   /// Places of the inputs that lie in the sandbox, in the order of `attempt.inputs`.
   var sandboxPlaces: [UInt32]
+  /// Of a gang: its ranks in the job, the leader first, and a number that no other gang of the
+  /// moment has. Empty for any other call.
+  var gang: [UInt32] = []
+  var gangNumber: UInt32 = 0
+  /// The function gets the communicator of the gang.
+  var isParallel = false
+  /// It is not the leader: what it returns is nobody's result.
+  var isMember = false
   /// Results that the arguments name, by the places of their inputs: as files in the cache...
   var references: [Reference]
   /// ... or as they are.
@@ -89,6 +97,10 @@ extension WireWriter {
     put(order.result.rawValue)
     put(order.hasResultFile)
     put(order.sandboxPlaces)
+    put(order.gang)
+    put(order.gangNumber)
+    put(order.isParallel)
+    put(order.isMember)
     put(UInt32(order.references.count))
     for reference in order.references {
       put(reference.place)
@@ -134,7 +146,8 @@ extension WireReader {
     var order = CallOrder(
       attempt: try takeAttemptOrder(), function: try take(), template: Array(try takeBytes()),
       result: FileID(rawValue: try take()), hasResultFile: try takeBool(),
-      sandboxPlaces: try takeNumbers(), references: [], values: [])
+      sandboxPlaces: try takeNumbers(), gang: try takeNumbers(), gangNumber: try take(),
+      isParallel: try takeBool(), isMember: try takeBool(), references: [], values: [])
     for _ in 0..<(try take(UInt32.self)) {
       order.references.append(
         CallOrder.Reference(place: try take(), value: try takeValue()))

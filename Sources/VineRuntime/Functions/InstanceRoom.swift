@@ -290,6 +290,12 @@ final class InstanceRoom {
     _ order: CallOrder, to host: LibraryHost, _ number: UInt64, in sandbox: Sandbox?
   ) throws(ArgumentProblem) {
     let function = Int(order.function)
+    if order.isParallel {
+      host.gang(
+        number, function: function, arguments: try fill(order, order.attempt.command, sandbox),
+        ranks: order.gang.map { Int32(bitPattern: $0) }, tag: Int32(order.gangNumber))
+      return
+    }
     guard order.attempt.commandKind == .chunk else {
       host.call(
         number, function: function, arguments: try fill(order, order.attempt.command, sandbox),
@@ -460,6 +466,7 @@ final class InstanceRoom {
       }
       settled.sizes = try room.collect(order.attempt, from: sandbox)
     }
+    if order.isMember { return }
     let value = FileValue(order.result, attempt: attempt.number)
     let byteCount = Int64(call.result.count)
     if call.result.count <= Limits.inlineResultByteCountMax {

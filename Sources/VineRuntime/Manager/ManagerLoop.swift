@@ -29,6 +29,8 @@ package final class ManagerLoop {
   var notes: [TaskID: AttemptNote] = [:]
   /// Why the last set-up of a library failed.
   var libraryNotes: [LibraryID: LibraryNote] = [:]
+  /// The worker in this very rank does not come back from a function: only a new job can go on.
+  private(set) var isStuck = false
   var failures: [String] = []
   var failedCount = 0
   /// By their records.
@@ -229,6 +231,9 @@ package final class ManagerLoop {
       case .publish(let value): heldPublishes.append(value)
       case .discard(let value): discard(value)
       case .report(let report): show(report)
+      case .retire(let worker):
+        if worker.index == ownRank { isStuck = true }
+        lose(worker.index, because: "it does not come back from the function of a gang")
       case .finish(let outcome):
         self.outcome = outcome
         orderLeaving()

@@ -102,6 +102,10 @@ extension Workflow {
 
   private func fitText(of task: TaskID) -> String {
     let request = request(of: task)
+    if request.gangRanks > 1 {
+      return "asks for \(request.gangRanks) ranks with \(request.cores) "
+        + "core\(request.cores == 1 ? "" : "s") each at once, which this run does not have"
+    }
     var text = "asks for \(request.cores) core\(request.cores == 1 ? "" : "s")"
     if let memory = request.memoryMB { text += " and \(memory) MB of memory" }
     return text + ", which no node of this run has"

@@ -559,7 +559,8 @@ package final class WorkerLoop {
     let since = teardownSince ?? now
     teardownSince = since
     if now - since > Limits.killGraceNanoseconds { instances?.killAll() }
-    return false
+    // A function inside the rank may never return.
+    return now - since > 2 * Limits.killGraceNanoseconds
   }
 
   private var teardownSince: Int64?
