@@ -26,3 +26,25 @@ struct UntarCommand: ParsableCommand {
     }
   }
 }
+
+struct PackCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "pack", abstract: "Pack what tasks of a workflow made, as its \"pack\" says.",
+    shouldDisplay: false)
+
+  @Argument(help: "A file with the names of the members, each ended by NUL.")
+  var names: String
+  @Argument(help: "The directory of the members, called 0, 1 and so on.")
+  var directory: String
+  @Argument(help: "The archive to make; it must not exist.")
+  var archive: String
+
+  func run() throws {
+    do throws(RuntimeError) {
+      try packArchive(names: names, directory: directory, to: archive)
+    } catch {
+      complain("\(error)")
+      throw ExitCode(1)
+    }
+  }
+}

@@ -13,7 +13,7 @@ struct VineMPI: ParsableCommand {
     version: BuildIdentity.version,
     subcommands: [
       RunCommand.self, CheckCommand.self, SimulateCommand.self, LogCommand.self,
-      JournalCommand.self, PlanCommand.self, CacheCommand.self, UntarCommand.self,
+      JournalCommand.self, PlanCommand.self, CacheCommand.self, UntarCommand.self, PackCommand.self,
     ],
     defaultSubcommand: RunCommand.self)
 }

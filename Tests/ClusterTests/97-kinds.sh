@@ -555,3 +555,105 @@ END
     vine 0 0 cache ls --scratch "$work/elsewhere"
     assert_says "nothing is kept"
 }
+
+# ---- pack
+
+pack_workflow() { # COUNT: that many tasks put two small files each into results.tar
+    python3 - "$1" >w.json <<END
+import json, sys
+files = {"results.tar": {"path": "out/results.tar", "pack": True}, "sum": {"path": "sum"}}
+tasks = []
+for i in range(int(sys.argv[1])):
+    tasks.append({"id": f"t{i}", "command": f"echo x >> $work/ran/t{i}; echo {i} > value; echo log {i} > log; chmod 755 log",
+                  "outputs": [{"file": "results.tar", "as": "value"},
+                              {"file": "results.tar", "as": "log", "member": f"logs/{i}.txt"}]})
+tasks.append({"id": "plain", "command": "echo plain > plain", "outputs": ["results.tar"]})
+tasks.append({"id": "sum", "command": "cat a b > sum", "outputs": ["sum"],
+              "inputs": [{"file": "results.tar", "member": "t3/value", "as": "a"},
+                         {"file": "results.tar", "member": "logs/4.txt", "as": "b"}]})
+print(json.dumps({"schema": "vine-workflow/1", "files": files, "tasks": tasks}))
+END
+}
+packs() { # HOW
+    need tar python3
+    mkdir ran
+    pack_workflow 60
+    vine "$1" 0 w.json
+    assert_file sum $'3\nlog 4'
+    tar -tf out/results.tar >members
+    assert_equal 121 "$(wc -l <members)" members
+    assert_equal "t0/value logs/0.txt t1/value" "$(head -n 3 members | tr '\n' ' ' | sed 's/ $//')" "first members"
+    assert_equal 121 "$(sort -u members | wc -l)" "different members"
+    mkdir all
+    tar -xf out/results.tar -C all
+    assert_file all/plain plain
+    assert_file all/t59/value 59
+    assert_file all/logs/17.txt "log 17"
+    [[ -x all/logs/17.txt && ! -x all/t59/value ]] || fail modes
+    # The archive is the only thing that came into being there.
+    assert_equal results.tar "$(ls -A out)" "what is in out"
+}
+test_pack_embedded() {
+    packs 0
+}
+test_pack_4_ranks() {
+    packs 4
+}
+test_hosts_pack() {
+    up_hosts 2
+    packs hosts:2:2
+}
+test_pack_after_crashes() {
+    need tar python3
+    mkdir ran
+    pack_workflow 40
+    local point whole status
+    vine 0 0 w.json --run-dir whole --scratch "$work/scratch"
+    whole=$(sha256sum <out/results.tar)
+    for point in commit.output publish.before publish.after; do
+        rm -rf out run sum
+        status=0
+        VINE_FAULT="$point:kill" timeout 60 "$VINE_MPI" w.json --run-dir run --scratch "$work/scratch" >said 2>&1 || status=$?
+        [[ $status != 0 ]] || fail "$point did not happen"
+        [[ ! -e out/results.tar ]] || assert_equal "$whole" "$(sha256sum <out/results.tar)" "archive after a crash"
+        vine 0 0 w.json --run-dir run
+        assert_equal "$whole" "$(sha256sum <out/results.tar)" "archive"
+    done
+    rm -rf out run sum
+    "$VINE_MPI" w.json --run-dir run --scratch "$work/scratch" >said 2>&1 &
+    local process=$!
+    wait_for 10 test -e ran/t20
+    kill -9 "$process"
+    wait "$process" 2>/dev/null || true
+    vine 3 0 w.json
+    assert_equal "$whole" "$(sha256sum <out/results.tar)" "archive"
+}
+test_pack_with_a_failing_member() {
+    cat >w.json <<'END'
+{"schema": "vine-workflow/1", "files": {"r.tar": {"path": "r.tar", "pack": true}},
+ "tasks": [{"id": "good", "command": "echo 1 > good", "outputs": ["r.tar"]},
+  {"id": "bad", "command": "exit 3", "outputs": ["r.tar"]}]}
+END
+    vine 2 1 w.json
+    assert_absent r.tar
+    sed -i 's/exit 3/echo 2 > bad/' w.json
+    vine 2 0 w.json
+    assert_equal $'good\nbad' "$(tar -tf r.tar)" members
+}
+test_members_of_an_archive_that_is_there() {
+    need tar
+    mkdir -p tree/sub
+    seq 3 >tree/sub/data
+    ln -s sub/data tree/link
+    tar -cf a.tar -C tree sub link
+    cat >w.json <<'END'
+{"schema": "vine-workflow/1", "files": {"a.tar": {"path": "a.tar", "pack": true}, "o": {"path": "o"}, "p": {"path": "p"}},
+ "tasks": [{"id": "t", "command": "cat in/x dir/data > o", "outputs": ["o"], "inputs": [
+   {"file": "a.tar", "member": "link", "as": "in/x"}, {"file": "a.tar", "member": "sub", "as": "dir"}]},
+  {"id": "none", "command": "cat nothing > p", "outputs": ["p"], "inputs": [{"file": "a.tar", "member": "nothing"}]}]}
+END
+    vine 2 1 w.json
+    assert_file o $'1\n2\n3\n1\n2\n3'
+    assert_says "no member nothing"
+    assert_absent p
+}

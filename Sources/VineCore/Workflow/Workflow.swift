@@ -120,6 +120,7 @@ package struct FileSpec: Sendable {
 
 /// One input or output of one task: the file and its name in the sandbox.
 package struct Binding: Sendable {
+  /// Of an input that is one member of a directory, NUL and the member's name in that follow.
   package var name: TextRef
   package var file: FileID
   package var task: TaskID

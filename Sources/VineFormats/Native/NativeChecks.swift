@@ -10,6 +10,7 @@ extension NativeReader {
       problems.add("tasks", "there are no tasks")
     }
     if !openLibraries.isEmpty { enterLibraries() }
+    appendPackTasks()
     resolveReferences()
     checkResults()
     checkTemporaryFiles()

@@ -43,12 +43,13 @@ extension NativeReader {
     if isDirectory && sources[0].hasPrefix("buffer") {
       problems.add(at(object, "directory"), "a buffer is a file, not a directory")
     }
+    var isPack = false
     if try flag(object, "pack") ?? false {
       let isArchive = content.bytes.suffix(4).elementsEqual(".tar".utf8)
       if sources[0] != "path" || !isArchive {
         problems.add(at(object, "pack"), "only a `path` that ends in .tar can be packed")
       }
-      notYet(at(object, "pack"), "`pack`")
+      isPack = true
     }
     if sources[0] == "url" && isDirectory {
       problems.add(
@@ -63,6 +64,7 @@ extension NativeReader {
     append(
       id, content: content, isDirectory: isDirectory, size: size, lifetime: lifetime,
       object: object)
+    if isPack, let file = workflow.fileID(named: id) { packFiles.insert(file) }
     if ["url", "untar", "mini_task"].contains(sources[0]) {
       try readDerivation(of: id, object, kind: sources[0])
     }

@@ -27,6 +27,11 @@ struct NativeReader {
   var strictFiles = false
   /// Files that something other than a task makes: "url", "untar", "mini_task".
   var madeFiles: [FileID: String] = [:]
+  /// Files with `pack`, and what tasks put into them.
+  var packFiles: Set<FileID> = []
+  var packs: [FileID: PackDraft] = [:]
+  /// The id of the task being read.
+  var taskID = ""
   /// Of those, what they are made of, until all files are known.
   var pendingDerivations: [PendingDerivation] = []
   /// Files that no description declares: paths relative to it.

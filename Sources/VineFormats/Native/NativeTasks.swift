@@ -36,6 +36,7 @@ extension NativeReader {
       problems.add(at(object, "id"), "the id has more than 4,096 bytes")
       return
     }
+    taskID = id
     var draft = TaskDraft(id: id)
     draft.usesSandbox = try flag(object, "sandbox") ?? true
     try readCommand(object, into: &draft, isCallAllowed: true)
@@ -201,11 +202,12 @@ extension NativeReader {
       } else {
         let item = try list.object()
         checkKeys(
-          of: item, known: isInput ? ["file", "as", "copy"] : ["file", "as"],
+          of: item, known: isInput ? ["file", "as", "copy", "member"] : ["file", "as", "member"],
           kind: isInput ? "an input" : "an output")
         let isCopy = isInput ? try flag(item, "copy") ?? false : false
         if let id = try text(item, "file") {
-          add(id, name: try text(item, "as"), isCopy: isCopy)
+          let member = try nonEmptyText(item, "member", "the name of the member")
+          add(id, name: try text(item, "as"), isCopy: isCopy, member: member)
         } else {
           problems.add(at(item), "the key `file` is missing")
         }
@@ -214,8 +216,20 @@ extension NativeReader {
     }
     return result
 
-    func add(_ id: String, name: String?, isCopy: Bool) {
+    func add(_ id: String, name: String?, isCopy: Bool, member: String? = nil) {
       guard let file = file(named: id, place: place()) else { return }
+      if !isInput && packFiles.contains(file) {
+        if let binding = packMember(
+          of: file, id, as: name, member: member, usesSandbox: usesSandbox, place: place())
+        {
+          result.append(binding)
+        }
+        return
+      }
+      if let member {
+        addMember(member, of: file, id, name: name, isCopy: isCopy)
+        return
+      }
       if usesSandbox || name != nil, let wrong = sandboxNameProblem(name ?? id) {
         problems.add(place(), wrong)
       }
@@ -230,6 +244,16 @@ extension NativeReader {
       }
       if name != nil || id.utf8.contains(UInt8(ascii: "/")) { hasSpecialNames = true }
       result.append(BindingDraft(file, name: name == id ? nil : name, isCopy: isCopy))
+    }
+
+    func addMember(_ member: String, of file: FileID, _ id: String, name: String?, isCopy: Bool) {
+      let name = name ?? member
+      guard let tree = unpacked(file, id, place: place()) else { return }
+      for text in [name, member] {
+        if let wrong = sandboxNameProblem(text) { problems.add(place(), wrong) }
+      }
+      hasSpecialNames = true
+      result.append(BindingDraft(tree, name: "\(name)\0\(member)", isCopy: isCopy))
     }
   }
 
@@ -252,14 +276,16 @@ extension NativeReader {
       for (index, binding) in list.enumerated() where binding.use == .sandbox {
         let id = workflow.name(of: binding.file)
         let name = binding.name ?? id
-        if let wasInput = files.updateValue(isInput, forKey: binding.file) {
+        // Of one archive a task may read several members.
+        let isMember = name.utf8.contains(0)
+        if !isMember, let wasInput = files.updateValue(isInput, forKey: binding.file) {
           let both = wasInput != isInput
           problems.add(
             place(isInput, index),
             both
               ? "the file \(quoted(id)) is also an input of this task; give the output another file"
               : "the file \(quoted(id)) is listed twice")
-        } else if !names.insert(name).inserted {
+        } else if !names.insert(sandboxName(of: name)).inserted {
           problems.add(
             place(isInput, index), "the sandbox name \(quoted(name)) is used twice in this task")
         }
@@ -268,12 +294,17 @@ extension NativeReader {
     for (isInput, list) in [(true, draft.inputs), (false, draft.outputs)] {
       for (index, binding) in list.enumerated() where binding.use == .sandbox {
         let name = binding.name ?? workflow.name(of: binding.file)
-        guard let above = directory(above: name, in: names) else { continue }
+        guard let above = directory(above: sandboxName(of: name), in: names) else { continue }
         problems.add(
           place(isInput, index),
           "the sandbox name \(quoted(name)) lies inside \(quoted(above)), a file of this task")
       }
     }
+  }
+
+  /// The name of a member goes behind that in the sandbox.
+  private func sandboxName(of name: String) -> String {
+    String(decoding: name.utf8.prefix { $0 != 0 }, as: UTF8.self)
   }
 
   /// Distinct files under plain ids have distinct names.

@@ -102,6 +102,10 @@ extension FileOrder {
       value: value, name: workflow.text.string(binding.name), isCopy: binding.isCopy,
       isDirectory: workflow.files[binding.file].isDirectory,
       hasPath: workflow.files[binding.file].isPublished)
+    if let end = name.utf8.firstIndex(of: 0) {
+      member = String(name[name.utf8.index(after: end)...])
+      name = String(name[..<end])
+    }
   }
 }
 

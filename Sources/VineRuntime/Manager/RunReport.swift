@@ -92,7 +92,8 @@ extension Workflow {
 
   private func bindingText(_ bindings: ArraySlice<Binding>, _ index: UInt32) -> String {
     let place = bindings.startIndex + Int(index)
-    return bindings.indices.contains(place) ? text.string(bindings[place].name) : "\(index)"
+    guard bindings.indices.contains(place) else { return "\(index)" }
+    return String(text.string(bindings[place].name).prefix { $0 != "\0" })
   }
 
   /// The path of a file on the shared file system, or its id.

@@ -67,6 +67,8 @@ struct FileOrder: Equatable {
   var isDirectory: Bool
   /// An output that will be committed.
   var hasPath = false
+  /// An input that is one file or directory within the value; empty: all of it.
+  var member = ""
 }
 
 /// All an executor needs to run an attempt.
@@ -240,6 +242,7 @@ extension WireWriter {
       put(order.isCopy)
       put(order.isDirectory)
       put(order.hasPath)
+      put(order.member)
     }
   }
 
@@ -498,7 +501,7 @@ extension WireReader {
       orders.append(
         FileOrder(
           value: try takeValue(), name: try takeText(), isCopy: try takeBool(),
-          isDirectory: try takeBool(), hasPath: try takeBool()))
+          isDirectory: try takeBool(), hasPath: try takeBool(), member: try takeText()))
     }
     return orders
   }

@@ -139,6 +139,7 @@ final class SandboxRoom {
     _ input: FileOrder, into sandbox: Sandbox
   ) throws(SandboxProblem) -> UInt64 {
     let place = try makePlace(of: input.name, in: sandbox)
+    if !input.member.isEmpty { return try linkMember(of: input, at: place) }
     let name = cacheName(input.value)
     var error: Int32 = 0
     if input.isDirectory {
@@ -153,7 +154,33 @@ final class SandboxRoom {
     return input.isCopy ? 0 : signature(of: input, name: name)
   }
 
+  /// One file or directory of a tree. A link within the tree leads to what it names.
+  private func linkMember(
+    of input: FileOrder, at place: Place
+  ) throws(SandboxProblem) -> UInt64 {
+    let source = "\(cachePath)/\(cacheName(input.value))/\(input.member)"
+    var info = stat()
+    if stat(source, &info) != 0 {
+      throw SandboxProblem(
+        ending: .notStarted(errno), reason: "the archive has no member \(input.member)")
+    }
+    var error: Int32 = 0
+    if info.st_mode & S_IFMT == S_IFDIR {
+      error = FileTree.copyTree(source, to: place.path, linksFiles: !input.isCopy).error
+    } else if input.isCopy
+      || linkat(AT_FDCWD, source, place.parent, place.name, AT_SYMLINK_FOLLOW) != 0
+    {
+      error = input.isCopy || errno == EMLINK ? 0 : errno
+      if error == 0 { error = FileTree.copyFile(source, to: place.path).error }
+    }
+    if error != 0 { throw problem(error, "cannot put input \(input.name) into the sandbox") }
+    return input.isCopy ? 0 : FileTree.signature(of: source)
+  }
+
   private func signature(of input: FileOrder, name: String) -> UInt64 {
+    if !input.member.isEmpty {
+      return FileTree.signature(of: "\(cachePath)/\(name)/\(input.member)")
+    }
     if input.isDirectory { return FileTree.signature(of: "\(cachePath)/\(name)") }
     var info = stat()
     guard fstatat(cache, name, &info, AT_SYMLINK_NOFOLLOW) == 0 else { return 0 }

@@ -111,6 +111,41 @@ struct NativeFilesTests {
       ) == ["tasks[0].outputs[0]: the file \"f\" is a buffer; a task cannot make it"])
   }
 
+  @Test func packedOutputsBecomeMembersOfOneMoreTask() throws {
+    let workflow = try load(
+      native(
+        #"{"id": "a", "command": "x", "outputs": ["r.tar", {"file": "r.tar", "as": "log", "member": "l/a"}]},"#
+          + #"{"id": "b", "command": "x", "outputs": [{"file": "r.tar", "as": "log"}]},"#
+          + #"{"id": "c", "command": "x", "inputs": [{"file": "r.tar", "member": "b/log"}]}"#,
+        #", "files": {"r.tar": {"path": "r.tar", "pack": true}}"#)
+    ).workflow
+    let pack = try #require(workflow.taskID(named: "pack r.tar"))
+    let archive = try #require(workflow.fileID(named: "r.tar"))
+    #expect(workflow.files[archive].producer == pack)
+    let names = try #require(workflow.inputs(of: pack).first).file
+    #expect(
+      Array(workflow.text.slice(workflow.files[names].location)) == Array("a\0l/a\0b/log\0".utf8))
+    #expect(workflow.inputs(of: pack).count == 4)
+    let a = try #require(workflow.taskID(named: "a"))
+    #expect(workflow.outputs(of: a).map { workflow.text.string($0.name) } == ["a", "log"])
+    let c = try #require(workflow.taskID(named: "c"))
+    let member = try #require(workflow.stagedInputs(of: c).first)
+    #expect(workflow.text.string(member.name) == "b/log\0b/log")
+    #expect(workflow.derivation(of: member.file)?.sources == [archive])
+  }
+
+  @Test func wrongMembersAreRefused() {
+    let files = #""r.tar": {"path": "r.tar", "pack": true}, "p": {"path": "p"}"#
+    func count(_ tasks: String) -> Int { problems(files: files, tasks: tasks).count }
+    let one = #"{"id": "a", "command": "x", "outputs": [{"file": "r.tar", "member": "m"}]}"#
+    #expect(count(one) == 0)
+    #expect(count(one + "," + one.replacing(#""id": "a""#, with: #""id": "b""#)) == 1)
+    #expect(
+      count(#"{"id": "a", "command": "x", "outputs": [{"file": "r.tar", "member": "../m"}]}"#) == 1)
+    #expect(count(#"{"id": "a", "command": "x", "inputs": [{"file": "p", "member": "m"}]}"#) == 1)
+    #expect(count(#"{"id": "a", "command": "x", "sandbox": false, "outputs": ["r.tar"]}"#) == 1)
+  }
+
   @Test func strictFilesAsksForDeclarations() {
     let found = VineFormatsTests.problems(
       native(
