@@ -511,3 +511,19 @@ test_a_gang_larger_than_the_run_is_refused() {
     vine 3 1 w.json --in-rank
     assert_says "task g failed: asks for 30 ranks"
 }
+
+# the second rank fails, the first stays in a barrier: it is given up when the run ends
+test_a_rank_that_does_not_come_back_from_a_gang() {
+    parallel '
+      {"id": "g", "call": {"library": "p", "function": "stuck"}, "gang": {"ranks": 2}},
+      {"id": "h", "call": {"library": "p", "function": "sum", "args": [5]}, "gang": {"ranks": 3},
+        "result": "h"}'
+    hwloc_cores 4
+    mkdir -p scratch
+    mpirun --enable-recovery -n 5 "$VINE_MPI" w.json --run-dir run --scratch "$work/scratch" \
+        --in-rank >said 2>&1 || true
+    assert_equal 1 "$(outcome run)" status
+    assert_says "task g failed: the function raised an error"
+    assert_says "rank .* is lost: it does not come back|does not return; leaving"
+    assert_file h "[0,3,18]"
+}

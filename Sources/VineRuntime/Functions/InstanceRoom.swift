@@ -162,6 +162,9 @@ final class InstanceRoom {
     "library \(instances[allocation]?.order.name ?? "")"
   }
 
+  /// Whether a function runs inside this rank.
+  var hasRunningFunction: Bool { instances.values.contains { $0.host.running != nil } }
+
   /// No time is left.
   func killAll() {
     for allocation in instances.keys.sorted() { instances[allocation]?.host.stop(isKilled: true) }

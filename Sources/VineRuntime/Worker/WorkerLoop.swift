@@ -532,7 +532,13 @@ package final class WorkerLoop {
   private func leaveIfIdle() {
     agent?.hashNow()
     if let derivations, !derivations.isIdle { return derivations.killAll(children) }
-    guard core.attemptCount == 0, queue.pendingCount == 0, agent?.isMoving != true else {
+    let isStuck = (instances?.hasRunningFunction ?? false) && isTeardownOver()
+    if isStuck && rank != 0 {
+      // Its thread may be inside MPI, so this rank cannot end in order: it is lost.
+      complain("vine-mpi: \(hostName()): a function inside this rank does not return; leaving")
+      _exit(1)
+    }
+    guard core.attemptCount == 0 || isStuck, queue.pendingCount == 0, agent?.isMoving != true else {
       return
     }
     if core.instanceCount > 0 && !isTeardownOver() { return }
