@@ -44,7 +44,8 @@ def table(samples, sizes):
             for size in sizes:
                 values = samples.get((figure, level, size))
                 if values:
-                    cells.append(f"{number(statistics.median(values))} ({number(min(values))} to {number(max(values))})")
+                    spread = f" ({number(min(values))} to {number(max(values))})" if len(values) > 1 else ""
+                    cells.append(number(statistics.median(values)) + spread)
                 else:
                     cells.append("-")
             print(f"| {text} | " + " | ".join(cells) + " |")
