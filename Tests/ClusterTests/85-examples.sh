@@ -21,6 +21,27 @@ test_sweep_is_what_its_script_writes() {
     assert_same "$root/Examples/sweep/workflow.json" w.json
 }
 
+archives() { # HOW
+    need tar gzip
+    example archives
+    vine "$1" 0 example/workflow.json
+    assert_same example/expected.txt example/results/report.txt
+    assert_equal $'sea\nhill\nroad' "$(tar -tf example/results/counts.tar)" "members"
+    # What nodes keep is found by the next run, and the results are the same bytes.
+    sha256sum example/results/counts.tar >before
+    rm -rf run example/results/*.t*
+    vine "$1" 0 example/workflow.json
+    sha256sum -c --quiet before || fail "another archive"
+    vine 0 0 cache ls --scratch "$work/scratch"
+    assert_says "mini_task.*common.txt"
+}
+test_archives_embedded() {
+    archives 0
+}
+test_archives_4_ranks() {
+    archives 4
+}
+
 genomics() { # HOW
     need bwa samtools bcftools
     [[ -e /usr/share/spades/test_dataset/reference_1K.fa.gz ]] || skip "no reads (Debian's spades package)"

@@ -14,6 +14,7 @@ extension NativeReader {
     resolveReferences()
     checkResults()
     checkTemporaryFiles()
+    warnOfForever()
     checkPublishedPaths()
     if problems.isEmpty, case .cycle(let tasks) = workflow.topologicalOrder() {
       problems.add("tasks", cycleMessage(tasks, in: workflow))
@@ -60,6 +61,16 @@ extension NativeReader {
     }
     references = []
     referenceText = TextArena()
+  }
+
+  /// What a task makes has no name under which another run could look for it.
+  private mutating func warnOfForever() {
+    for file in workflow.files.ids where workflow.files[file].lifetime == .forever {
+      guard workflow.files[file].producer != .none else { continue }
+      warnings.add(
+        place("files", workflow.name(of: file)),
+        "a task makes this file, so \"cache\": \"forever\" keeps it no longer than \"worker\"")
+    }
   }
 
   private mutating func checkTemporaryFiles() {
