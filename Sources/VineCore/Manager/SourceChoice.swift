@@ -217,7 +217,10 @@ extension Manager {
         continue
       }
       // It is offered again when one of them ends.
-      if Int(replicas[replica].readerCount) >= readersMax { continue }
+      if Int(replicas[replica].readerCount) >= readersMax {
+        offerServer(node)
+        continue
+      }
       if nodes[node].serveLoad < serveLoadMax {
         replicas[replica].isOffered = true
         demand.sources.append(node)
@@ -351,13 +354,11 @@ extension Manager {
   /// A transfer is over: its two nodes have room for what waits for them.
   mutating func endTraffic(of row: TransferRow, effects: inout [ManagerEffect]) {
     nodes[row.node].receiveLoad -= row.cost
-    while nodes[row.node].receiveLoad < receiveLoadMax,
-      let replica = nodes[row.node].waitingReplicas.popFirst()
-    {
+    // As many as may fit, and not all that wait: each has to be looked at.
+    for _ in 0..<row.cost {
+      guard let replica = nodes[row.node].waitingReplicas.popFirst() else { break }
       replicas[replica].isQueued = false
       demand(replica)
-      // Small ones share a place, but all that wait need not look at once.
-      if row.cost > 1 { break }
     }
     guard row.sourceReplica != .max else { return }
     let source = row.sourceReplica
@@ -369,16 +370,20 @@ extension Manager {
     unpin(source, effects: &effects)
     // One that had no source and waited for its readers to go.
     if replicas[source].state == .planned && replicas[source].readerCount == 0 { demand(source) }
-    offerServer(server)
+    offerServer(server, count: row.cost)
   }
 
-  /// Lets the next file that waits for `node` to serve it have a look, if the node has room. A
+  /// Lets the next files that wait for `node` to serve them have a look, if the node has room. A
   /// file that then does not use the room passes the offer on.
-  private mutating func offerServer(_ node: NodeID) {
-    while nodes[node].serveLoad < serveLoadMax, let file = nodes[node].waitingFiles.popFirst() {
+  private mutating func offerServer(_ node: NodeID, count: Int = 1) {
+    var left = count
+    while left > 0, nodes[node].serveLoad < serveLoadMax,
+      let file = nodes[node].waitingFiles.popFirst()
+    {
       guard demands[file] != nil, let replica = replicas.find(file, on: node) else { continue }
       offer(replica)
       wake(file)
+      left -= 1
     }
   }
 }
