@@ -22,9 +22,12 @@ final class ManagerFixture {
   }
 
   /// Registers a node; its ranks get the next worker numbers, its agent the lowest.
-  func addNode(cores: Int, ranks: Int = 1, memoryMB: UInt32 = 1_000) {
+  func addNode(
+    cores: Int, ranks: Int = 1, memoryMB: UInt32 = 1_000, isRecalling: Bool = false
+  ) {
     let node = manager.addNode(
-      Topology(coreCount: cores, memoryMB: memoryMB), agent: WorkerID(index: workerCount))
+      Topology(coreCount: cores, memoryMB: memoryMB), agent: WorkerID(index: workerCount),
+      isRecalling: isRecalling)
     for rank in 1..<max(ranks, 1) {
       manager.addExecutor(WorkerID(index: workerCount + rank), on: node)
     }
