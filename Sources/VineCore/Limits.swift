@@ -59,6 +59,21 @@ package enum Limits {
   static let assumedBytesPerSecond = 125_000_000.0
   /// Bytes of a transfer that tell something of the bandwidth.
   static let measuredByteCountMin: Int64 = 1 << 20
+  /// Bytes that an attempt's sandbox is taken to need if it declares none: directory and small files.
+  package static let sandboxByteCount: Int64 = 64 << 10
+  /// Names that an attempt's sandbox is taken to need.
+  package static let sandboxInodeCount: Int64 = 4
+  /// Ready tasks that are looked at in one turn though the disks have no room for them.
+  package static let roomlessLooksMax = 16
+  /// Times that the last copy of what a task made may be evicted because it can be made again: two
+  /// tasks could evict each other's inputs for ever.
+  package static let remakesMax = 2
+  /// Times that a node that was found full is tried with its first limit when nothing fits any more.
+  package static let limitRestoresMax = 3
+  /// Files that are named when the disks are full.
+  package static let fullDiskFilesMax = 5
+  /// Bytes of one file that the accounts of disks believe: one pebibyte.
+  package static let fileByteCountMax: Int64 = 1 << 50
   /// Bytes of a linux argument string, with its NUL (MAX_ARG_STRLEN, execve(2)).
   package static let argumentByteCountMax = 131_072
   /// A rank that is silent for this long is lost, unless `--node-timeout` says otherwise, in

@@ -109,7 +109,7 @@ package enum Rank {
       managerBox?.neighbour = box
       worker = try WorkerLoop(
         mpi: mpi, mailbox: box, poll: poll, watcher: departure.watcher, nodeKey: neighbours[0],
-        workersHere: workersHere)
+        workersHere: workersHere, scratch: options.scratch, cacheLimitMB: options.cacheLimitMB)
       workerBox = box
     }
     let loop = RankLoop(

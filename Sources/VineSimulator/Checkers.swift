@@ -244,6 +244,8 @@ struct Checkers {
   var hasLiars = false
   /// Set-ups are drawn to fail.
   var hasSetupFailures = false
+  /// Some node's disk has a limit.
+  var hasDisks = false
   /// Transfers, commits or renames are drawn to fail.
   var hasFileErrors = false
 
@@ -256,6 +258,7 @@ struct Checkers {
     case .setupFailed where !hasSetupFailures: violate("\(attempt) fails for want of a set-up")
     case .inputUnavailable where !hasFileErrors: violate("\(attempt) fails for want of an input")
     case .killed: violate("\(attempt) fails since it was killed")
+    case .noRoom where !hasDisks: violate("\(attempt) finds no room, but disks have no limits")
     default: break
     }
   }
@@ -268,6 +271,9 @@ struct Checkers {
       if !isDone[task.index] { violate("\(task) is lost before it is done") }
       isDone[task.index] = false
       repeatCounts[task.index] += 1
+      if lostWorkerCount == 0 && session == 1 && !hasLiars {
+        checkGivenUp(task)
+      }
     case .contradiction(let task, _):
       hasContradiction = true
       if !hasLiars { violate("\(task) is said to contradict itself") }
@@ -283,8 +289,35 @@ struct Checkers {
       }
       hasFailed[attempt.task.index] = true
       checkFailure(attempt, ending)
-    case .taskTriedAgain: break
+    case .taskTriedAgain(let attempt, .sandboxFailed(28)),
+      .taskTriedAgain(let attempt, .inputUnavailable(_, 28)):
+      // Where a disk is full is nobody's fault.
+      repeatCounts[attempt.task.index] += 1
+      if !hasDisks { violate("\(attempt) finds a disk full that has no limit") }
+    case .taskTriedAgain, .diskFull, .diskHolds: break
     }
+  }
+
+  /// With nobody lost, a value is nowhere only because the manager gave it up for room: it must be
+  /// one that comes out the same again.
+  private mutating func checkGivenUp(_ task: TaskID) {
+    if !hasDisks { violate("\(task) is lost with nobody") }
+    if !workflow.tasks[task].isDeterministic { violate("the last copy of \(task) was evicted") }
+    givenUpCounts[task, default: 0] += 1
+    if givenUpCounts[task, default: 0] > workflow.tasks.count * (Limits.remakesMax + 1) {
+      violate("\(task) is made again and again")
+    }
+  }
+
+  private var givenUpCounts: [TaskID: Int] = [:]
+
+  /// A transfer or an output found no room on a node's disk. By order of events that cannot be where
+  /// sizes are known, nothing was lost, and one rank does all that is done there.
+  mutating func foundFull(_ node: Int, _ model: NodeModel, isPristine: Bool) {
+    guard isPristine, model.rankCount == 1, model.disk.byteCountMax <= model.diskByteCount else {
+      return
+    }
+    violate("the disk of node \(node) is full though its limit is lower")
   }
 
   // MARK: Files

@@ -10,6 +10,10 @@ package struct NodeModel: Sendable, Equatable {
   package var rankCount: Int
   /// Durations on this node, in per cent of the expected ones.
   package var slownessPercent = 100
+  /// What it registers as the limit of its cache.
+  package var disk = DiskCapacity.unlimited
+  /// Bytes that its disk really holds.
+  package var diskByteCount = Int64.max
   /// When its ranks register.
   package var registersAt = Instant.zero
 
@@ -53,6 +57,14 @@ package struct ClusterModel: Sendable {
       })
   }
 
+  /// Disks hold whatever is put there.
+  package mutating func forgetDisks() {
+    for place in nodes.indices {
+      nodes[place].disk = .unlimited
+      nodes[place].diskByteCount = .max
+    }
+  }
+
   /// Nothing takes time but the tasks.
   package mutating func makeIdeal() {
     messageLatencyNanoseconds = 0
@@ -69,6 +81,8 @@ package struct SimulationOptions: Sendable {
   package var usesLanes = true
   /// Stands for a task whose duration nobody knows.
   package var defaultMicroseconds: Int64 = 1_000_000
+  /// Files are up to so many times as large as their hints say, or as small; 1: the hints are right.
+  package var sizeSpread: Int64 = 1
   /// Watch from outside that every promise is kept; costs memory and time.
   package var checks = false
   /// Compare the manager's tables after every turn; for small runs.
@@ -113,6 +127,13 @@ package struct SimulationResult: Sendable {
   package var messageCount = 0
   package var eventCount = 0
   package var turnCount = 0
+  /// Replicas that the manager gave up for room.
+  package var evictionCount = 0
+  package var evictedByteCount: Int64 = 0
+  /// Transfers and outputs that found a disk full.
+  package var fullDiskCount = 0
+  /// The most bytes that ever lay in the caches of all nodes together, by the manager's account.
+  package var peakCacheByteCount: Int64 = 0
   /// Of all that the manager heard and ordered, with times: equal runs have equal hashes.
   package var traceHash: UInt64 = 0
   /// The first broken promise.

@@ -111,7 +111,7 @@ package struct FaultPlan: Sendable {
   /// What becomes of the next attempt.
   mutating func fate(hasTimeout: Bool, outputCount: Int) -> AttemptFate {
     if draw(launchRate) {
-      return .cannotLaunch(draw(500) ? .sandboxFailed(28) : .notStarted(2))
+      return .cannotLaunch(draw(500) ? .sandboxFailed(5) : .notStarted(2))
     }
     if draw(exitRate) { return .exits(Int32(1 + random.below(255))) }
     if draw(signalRate) { return .dies(signal: random.pick([6, 9, 11])) }
@@ -122,7 +122,7 @@ package struct FaultPlan: Sendable {
 
   /// What becomes of the next call.
   mutating func callFate(hasTimeout: Bool, outputCount: Int) -> AttemptFate {
-    if draw(launchRate) { return .cannotLaunch(.sandboxFailed(28)) }
+    if draw(launchRate) { return .cannotLaunch(.sandboxFailed(5)) }
     if draw(exitRate) { return .exits(1) }
     if draw(instanceDeathRate) { return .dies(signal: 11) }
     if hasTimeout && draw(hangRate) { return .hangs(ignoresTerminate: true) }

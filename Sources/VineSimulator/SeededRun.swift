@@ -29,7 +29,7 @@ package func simulateSeed(
   _ seed: UInt64, log: (@Sendable (String) -> Void)? = nil
 ) -> SeededRun {
   var random = PRNG(seed: seed)
-  let cluster = drawCluster(&random)
+  var cluster = drawCluster(&random)
   // Most bugs need few tasks, and small runs are many runs; a few seeds are larger.
   let taskCountMax = random.pick([3, 8, 8, 20, 20, 60, 60, 300])
   var generator = WorkloadGenerator(random: &random)
@@ -49,8 +49,14 @@ package func simulateSeed(
     options.registrationClosesAt = Instant(nanoseconds: Int64(random.below(3_000_000_000)))
   }
   if !options.isIdeal && random.chance(perMille: 350) { drawSessions(&options, &random) }
+  if random.chance(perMille: 300) { options.sizeSpread = 3 }
   options.eventCountMax = 300_000
   options.log = log
+  if !workflow.libraries.isEmpty {
+    // A call goes to its library's instance, whatever room there is.
+    cluster.forgetDisks()
+    for place in options.restarts.indices { options.restarts[place].cluster.forgetDisks() }
+  }
   let result = Simulation.run(workflow, on: cluster, options: options)
   return SeededRun(
     seed: seed, taskCount: workflow.tasks.count, nodeCount: cluster.nodes.count, result: result)
@@ -64,6 +70,20 @@ private func drawSessions(_ options: inout SimulationOptions, _ random: inout PR
   for _ in 0..<random.within(1...4) {
     let crashAfter = random.chance(perMille: 500) ? random.below(span) : nil
     options.restarts.append(Restart(cluster: drawCluster(&random), crashAfter: crashAfter))
+  }
+}
+
+/// Disks with limits, which some of them do not really have room for.
+private func drawDisks(_ nodes: inout [NodeModel], _ random: inout PRNG) {
+  let limit = Int64(random.pick([200_000, 2_000_000, 12_000_000, 5_000_000_000]))
+  let isFalse = random.chance(perMille: 400)
+  for index in nodes.indices {
+    nodes[index].disk.byteCountMax = limit
+    if random.chance(perMille: 200) {
+      nodes[index].disk.inodeCountMax = Int64(random.within(8...60))
+    }
+    nodes[index].diskByteCount =
+      isFalse && random.chance(perMille: 500) ? limit / 10 * Int64(random.within(3...9)) : limit
   }
 }
 
@@ -85,6 +105,7 @@ private func drawCluster(_ random: inout PRNG) -> ClusterModel {
     }
     nodes.append(node)
   }
+  if random.chance(perMille: 350) { drawDisks(&nodes, &random) }
   var cluster = ClusterModel(nodes: nodes)
   cluster.messageLatencyNanoseconds = Int64(random.pick([0, 1_000, 20_000, 5_000_000]))
   cluster.transferLatencyNanoseconds = Int64(random.pick([0, 200_000, 50_000_000]))

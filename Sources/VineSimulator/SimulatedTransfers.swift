@@ -22,7 +22,7 @@ extension Simulation {
     to worker: WorkerID, at now: Instant
   ) {
     let node = ranks[worker.index].node
-    let byteCount = max(byteCount, 0)
+    let byteCount = self.byteCount(of: value.file)
     result.transferCount += 1
     let mayBeFound = workflow.files[value.file].lifetime == .forever
     if nodes[node].cache[value] != nil && isPristine && !mayBeFound {
@@ -41,7 +41,7 @@ extension Simulation {
       if row.origin == nil && !discarded.contains(value) {
         checkers?.violate("\(value) is fetched before it is written")
       }
-      if isPristine { checkers?.readsShared(value) }
+      if isPristine && manager.evictionCount == 0 { checkers?.readsShared(value) }
       end = network.sharedToNode(node, byteCount: byteCount, from: now)
       result.bytes.sharedToNode += byteCount
       row.error = row.origin == nil ? 2 : faults?.transferError() ?? 0
@@ -107,6 +107,10 @@ extension Simulation {
         return
       }
       conclude(&row, from: other)
+    }
+    if row.error == 0 && !hasRoom(for: row.byteCount, on: node) {
+      row.error = 28
+      tell(row.worker, .diskMeasured(freeRoom(on: node)), at: now)
     }
     finish(row, on: node, at: now)
   }

@@ -94,7 +94,7 @@ extension Simulation {
     // A failed commit is ordered again under the same name, and its second report is no other's.
     case .committed(_, _, let error): error == 0
     case .taskReturned, .replicaDamaged, .resultReady, .instanceReady, .instanceEnded,
-      .replicaFound, .recallEnded:
+      .replicaFound, .recallEnded, .diskMeasured:
       false
     }
   }
@@ -209,18 +209,20 @@ extension Simulation {
     } else if process.fate == .cannotSettle, var plan = faults {
       end = plan.place(below: outputs.count + 1)
       faults = plan
-      ending = .sandboxFailed(28)
+      ending = .sandboxFailed(5)
     }
     if !options.isIdeal {
       let origin = Origin(session: session, attempt: attempt)
       let isDeterministic = workflow.tasks[attempt.task].isDeterministic
       let drift = faults?.drift(isDeterministic: isDeterministic) ?? 0
       checkers?.provenance.made(origin, from: process.reads, drift: drift)
-      for output in outputs.prefix(end) {
+      for (place, output) in outputs.prefix(end).enumerated() {
         if output.use == .reference && isInline(output.file) {
           makeResult(output.file, origin, rank, at: now)
-        } else {
-          make(output.file, origin, rank, at: now)
+        } else if !make(output.file, origin, rank, at: now) {
+          end = place
+          ending = .sandboxFailed(28)
+          break
         }
       }
       if ending == .succeeded { tellHashes(of: origin, worker, rank, at: now) }
@@ -229,18 +231,44 @@ extension Simulation {
     rank.worker.handle(.settled(attempt, ending), at: now, effects: &workerEffects)
   }
 
+  /// Puts an output where it belongs; false when the disk is full.
   private mutating func make(
     _ file: FileID, _ origin: Origin, _ rank: SimulatedRank, at now: Instant
-  ) {
+  ) -> Bool {
     let attempt = origin.attempt
-    if workflow.tasks[attempt.task].usesSandbox {
-      nodes[rank.node].cache[FileValue(file, attempt: attempt.number)] = origin
-      rank.worker.handle(
-        .outputReady(attempt, file, byteCount: max(workflow.files[file].byteCountHint, 0)),
-        at: now, effects: &workerEffects)
-    } else {
+    guard workflow.tasks[attempt.task].usesSandbox else {
       sharedFiles[file] = origin
+      return true
     }
+    let byteCount = byteCount(of: file)
+    guard hasRoom(for: byteCount, on: rank.node) else {
+      rank.worker.handle(
+        .diskMeasured(freeRoom(on: rank.node)), at: now, effects: &workerEffects)
+      return false
+    }
+    nodes[rank.node].cache[FileValue(file, attempt: attempt.number)] = origin
+    rank.worker.handle(
+      .outputReady(attempt, file, byteCount: byteCount), at: now, effects: &workerEffects)
+    return true
+  }
+
+  /// Whether so many more bytes find room on a node's disk.
+  mutating func hasRoom(for byteCount: Int64, on node: Int) -> Bool {
+    if freeRoom(on: node).byteCountMax >= byteCount { return true }
+    let isExact =
+      isPristine && options.sizeSpread == 1 && workflow.derivations.isEmpty
+      && workflow.libraries.isEmpty
+    let model = nodes[node].model
+    checkers?.foundFull(node, model, isPristine: isExact)
+    result.fullDiskCount += 1
+    return false
+  }
+
+  func freeRoom(on node: Int) -> DiskCapacity {
+    let byteCountMax = nodes[node].model.diskByteCount
+    if byteCountMax == .max { return .unlimited }
+    let used = nodes[node].cache.keys.reduce(Int64(0)) { $0 + byteCount(of: $1.file) }
+    return DiskCapacity(byteCountMax: max(byteCountMax - used, 0))
   }
 
   /// Hashes come before the end where an earlier value is to be compared, else later or never.
@@ -252,7 +280,7 @@ extension Simulation {
     let isFirst = hashingFirst.remove(attempt) != nil
     for output in workflow.outputs(of: attempt.task) {
       let value = FileValue(output.file, attempt: attempt.number)
-      let byteCount = max(workflow.files[output.file].byteCountHint, 0)
+      let byteCount = byteCount(of: output.file)
       if isFirst {
         tellHash(of: value, byteCount: byteCount, rank, at: now)
       } else if let delay = faults?.hashDelay() {
@@ -306,7 +334,7 @@ extension Simulation {
 
   private mutating func commit(_ value: FileValue, from worker: WorkerID, at now: Instant) {
     let node = ranks[worker.index].node
-    let byteCount = max(workflow.files[value.file].byteCountHint, 0)
+    let byteCount = byteCount(of: value.file)
     let origin = nodes[node].cache[value]
     checkers?.committed(value, origin)
     let end = network.nodeToShared(node, byteCount: byteCount, from: now)

@@ -81,6 +81,10 @@ package struct Simulation: ~Copyable {
     checkers?.hasLiars = (faults?.liarRate ?? 0) > 0
     checkers?.hasFileErrors = faults?.hasFileErrors ?? false
     checkers?.hasSetupFailures = (faults?.setupFailureRate ?? 0) > 0
+    checkers?.hasDisks =
+      ([cluster] + options.restarts.map(\.cluster)).contains { cluster in
+        cluster.nodes.contains { $0.disk != .unlimited || $0.diskByteCount != .max }
+      }
     manager = Manager(workflow, options: managerOptions)
     fold = LogFold(taskCount: workflow.tasks.count)
     self.workflow = workflow
@@ -193,16 +197,28 @@ package struct Simulation: ~Copyable {
     }
   }
 
+  /// Bytes of a file, whatever its hint says.
+  func byteCount(of file: FileID) -> Int64 {
+    let hint = max(workflow.files[file].byteCountHint, 0)
+    if options.sizeSpread <= 1 { return hint }
+    var random = PRNG(seed: UInt64(file.rawValue) &* 0x9E37_79B9_7F4A_7C15 &+ 1)
+    let most = max(hint, 1) * options.sizeSpread
+    return Int64(random.below(Int(most)))
+  }
+
   /// Nothing happened so far after which a cache may hold more or less than the manager believes.
-  var isPristine: Bool { lossCount == 0 && (faults?.duplicateRate ?? 0) == 0 }
+  var isPristine: Bool {
+    lossCount == 0 && result.fullDiskCount == 0 && (faults?.duplicateRate ?? 0) == 0
+  }
 
   private mutating func register(_ index: Int, at now: Instant) {
     let model = nodes[index].model
     let workers = nodes[index].workers
     trace.mix(34, index, 0, at: now)
+    var topology = Topology(coreCount: model.coreCount, memoryMB: model.memoryMB)
+    topology.disk = model.disk
     let node = manager.addNode(
-      Topology(coreCount: model.coreCount, memoryMB: model.memoryMB),
-      agent: WorkerID(index: workers.lowerBound), isRecalling: keepsFiles)
+      topology, agent: WorkerID(index: workers.lowerBound), isRecalling: keepsFiles)
     for worker in workers.dropFirst() {
       manager.addExecutor(WorkerID(index: worker), on: node)
     }
@@ -252,6 +268,7 @@ package struct Simulation: ~Copyable {
     managerHeard = false
     result.turnCount += 1
     manager.schedule(at: now, effects: &managerEffects)
+    result.peakCacheByteCount = max(result.peakCacheByteCount, manager.cacheByteCount)
     carryOut(at: now)
     if let deadline = manager.nextDeadline, managerTimerAt.map({ deadline < $0 }) ?? true {
       let time = max(deadline, now)
@@ -385,6 +402,8 @@ package struct Simulation: ~Copyable {
 
   private mutating func conclude() {
     result.traceHash = trace.value
+    result.evictionCount = manager.evictionCount
+    result.evictedByteCount = manager.evictedByteCount
     let coreCount = cluster.nodes.reduce(0) { $0 + $1.coreCount }
     let total = Double(coreCount) * Double(result.makespan.nanoseconds)
     result.coreUtilisation = total > 0 ? busyCoreNanoseconds / total : 0

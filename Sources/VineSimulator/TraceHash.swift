@@ -53,6 +53,7 @@ struct TraceHash {
     case .replicaFound(let value, _): mix(23, value.file.index, Int(value.attempt), at: now)
     case .recallEnded: mix(24, 0, 0, at: now)
     case .replicaDamaged(let value): mix(21, value.file.index, 0, at: now)
+    case .diskMeasured(let free): mix(23, 0, Int(free.byteCountMax), at: now)
     case .hashed(let value, _, _): mix(22, value.file.index, Int(value.attempt), at: now)
     case .resultReady(let value, _): mix(23, value.file.index, Int(value.attempt), at: now)
     case .instanceReady(let allocation, _): mix(24, allocation.index, 0, at: now)

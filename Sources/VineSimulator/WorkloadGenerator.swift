@@ -82,6 +82,7 @@ package struct WorkloadGenerator {
       if random.chance(perMille: 400) {
         request.memoryMB = UInt32(random.below(memory + 1))
       }
+      if random.chance(perMille: 200) { request.diskMB = UInt32(random.below(8)) }
       if random.chance(perMille: 60) { request.cores = UInt16(cores + 1) }
       if random.chance(perMille: 40) { request.memoryMB = UInt32(memory + 1) }
       if random.chance(perMille: 30) { request.cores = 0 }

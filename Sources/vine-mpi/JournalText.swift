@@ -190,6 +190,8 @@ extension Ending {
     case .raised: "raised"
     case .instanceLost: "instance-lost"
     case .setupFailed: "setup-failed"
+    case .noRoom: "no-room"
+    case .overDisk: "over-disk"
     }
   }
 }

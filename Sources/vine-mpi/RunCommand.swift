@@ -71,6 +71,8 @@ struct RunCommand: ParsableCommand {
       $TMPDIR, /local/scratch or /tmp.
       """)
   var scratch: String?
+  @Option(help: "MB on each node for caches and sandboxes; default: 90 % of what is free there.")
+  var cacheLimit: Int64?
   @Option(help: "Seconds after which a rank that says nothing is lost.")
   var nodeTimeout: Double = 30
   @Flag(
@@ -119,6 +121,9 @@ struct RunCommand: ParsableCommand {
     guard nodeTimeout >= 2, nodeTimeout <= 86_400 else {
       throw ValidationError("--node-timeout is from 2 to 86400 seconds")
     }
+    guard cacheLimit ?? 1 > 0, cacheLimit ?? 1 < 1 << 32 else {
+      throw ValidationError("--cache-limit is a number of MB, at least 1")
+    }
     guard maxBytes >= 0 else { throw ValidationError("--max-bytes is not negative") }
   }
 
@@ -130,6 +135,7 @@ struct RunCommand: ParsableCommand {
     options.salvages = salvage
     options.leaseSeconds = leaseTimeout
     options.scratch = scratch.map(absolutePath) ?? ""
+    options.cacheLimitMB = cacheLimit
     options.tracePath = trace
     options.callsPath = calls
     options.transfersPath = transfers

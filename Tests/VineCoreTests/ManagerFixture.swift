@@ -23,11 +23,13 @@ final class ManagerFixture {
 
   /// Registers a node; its ranks get the next worker numbers, its agent the lowest.
   func addNode(
-    cores: Int, ranks: Int = 1, memoryMB: UInt32 = 1_000, isRecalling: Bool = false
+    cores: Int, ranks: Int = 1, memoryMB: UInt32 = 1_000, isRecalling: Bool = false,
+    disk: DiskCapacity = .unlimited
   ) {
+    var topology = Topology(coreCount: cores, memoryMB: memoryMB)
+    topology.disk = disk
     let node = manager.addNode(
-      Topology(coreCount: cores, memoryMB: memoryMB), agent: WorkerID(index: workerCount),
-      isRecalling: isRecalling)
+      topology, agent: WorkerID(index: workerCount), isRecalling: isRecalling)
     for rank in 1..<max(ranks, 1) {
       manager.addExecutor(WorkerID(index: workerCount + rank), on: node)
     }
@@ -73,12 +75,21 @@ final class ManagerFixture {
       from: WorkerID(index: worker))
   }
 
+  /// What a worker says when it found its disk full.
+  func measured(free byteCount: Int64, inodes: Int64 = .max, by worker: Int = 0) -> ManagerEvent {
+    .received(
+      .diskMeasured(DiskCapacity(byteCountMax: byteCount, inodeCountMax: inodes)),
+      from: WorkerID(index: worker))
+  }
+
   /// Everything appended so far is durable.
   var synced: ManagerEvent { .journalSynced(upTo: .max) }
 
-  func transferred(_ transfer: Int, error: Int32 = 0, by worker: Int = 0) -> ManagerEvent {
+  func transferred(
+    _ transfer: Int, error: Int32 = 0, byteCount: Int64 = 10, by worker: Int = 0
+  ) -> ManagerEvent {
     .received(
-      .transferEnded(TransferID(index: transfer), byteCount: 10, error: error),
+      .transferEnded(TransferID(index: transfer), byteCount: byteCount, error: error),
       from: WorkerID(index: worker))
   }
 

@@ -268,6 +268,8 @@ extension Ending {
     case .raised: 20
     case .instanceLost: 21
     case .setupFailed: 22
+    case .noRoom: 14
+    case .overDisk: 15
     }
   }
 
@@ -279,7 +281,8 @@ extension Ending {
       .sandboxFailed(let number), .inputUnavailable(_, let number),
       .outputNotWritten(_, let number):
       number
-    case .missingOutput(let place), .wrongOutputKind(let place), .changedInput(let place):
+    case .missingOutput(let place), .wrongOutputKind(let place), .changedInput(let place),
+      .noRoom(let place), .overDisk(let place):
       Int32(bitPattern: place)
     case .succeeded, .timedOut, .fitsNoNode, .killed, .lost, .raised, .instanceLost, .setupFailed: 0
     }
@@ -305,6 +308,8 @@ extension Ending {
     case 20: self = .raised
     case 21: self = .instanceLost
     case 22: self = .setupFailed
+    case 14: self = .noRoom(UInt32(bitPattern: number))
+    case 15: self = .overDisk(UInt32(bitPattern: number))
     default: return nil
     }
   }

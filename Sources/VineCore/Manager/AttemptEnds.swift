@@ -11,8 +11,12 @@ extension Manager {
     let task = attempt.task
     let mayRetry: Bool
     switch ending {
-    case .killed, .fitsNoNode, .inputUnavailable, .setupFailed:
+    case .killed, .fitsNoNode, .noRoom, .inputUnavailable, .setupFailed:
       mayRetry = false
+    case .sandboxFailed(let error)
+    where isDiskFull(error) && workflow.request(of: task).library == .none:
+      // Its node was full, which is told by the node's limit from now on.
+      mayRetry = true
     case _ where ending.isOwnFault:
       mayRetry = tasks[task.index].failureCount < workflow.tasks[task].retries
       if mayRetry { tasks[task.index].failureCount += 1 }
@@ -123,6 +127,11 @@ extension Manager {
 
   mutating func makeReady(_ task: TaskID, at now: Instant) {
     tasks[task.index].become(.ready)
+    enqueue(task, at: now)
+  }
+
+  /// Enters a ready task among those that look for a node.
+  mutating func enqueue(_ task: TaskID, at now: Instant) {
     hasNewReady = true
     if !instances.readySince.isEmpty { instances.readySince[task.index] = now }
     let row = workflow.tasks[task]

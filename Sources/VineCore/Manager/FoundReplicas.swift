@@ -26,7 +26,7 @@ extension Manager {
       value == acceptedValue(of: file)
     else { return }
     replicas[known].state = .ready
-    replicas[known].byteCount = byteCount
+    learnByteCount(byteCount, of: known)
     replicas[known].attempt = value.attempt
     demands[file]?.usableCount += 1
     offer(known)

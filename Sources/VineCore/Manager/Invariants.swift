@@ -60,6 +60,21 @@ extension Manager {
     invariant(false, "replicas wait for each other")
   }
 
+  private func checkDisk(of node: NodeID) {
+    var byteCount: Int64 = 0
+    for row in allocations.rows where !row.isFree && row.node == node {
+      var slot = row.head
+      while slot != .max {
+        if attempts[slot].holdsRoom { byteCount &+= attempts[slot].byteCountMax }
+        slot = attempts[slot].next
+      }
+    }
+    invariant(nodes[node].disk.attemptByteCount == byteCount, "room of attempts is miscounted")
+    byteCount = 0
+    for replica in replicas.replicas(on: node) { byteCount &+= replicas[replica].byteCount }
+    invariant(replicas.usage(of: node).byteCount == byteCount, "room of replicas is miscounted")
+  }
+
   private func checkLane(_ row: AllocationRow) {
     invariant(row.head != .max || row.phase != .none, "an allocation without an attempt")
     var count: UInt32 = 0
@@ -81,6 +96,7 @@ extension Manager {
       held.formUnion(row.grant.cpuset)
       memory += UInt64(row.grant.memoryMB)
     }
+    checkDisk(of: node)
     let pool = nodes[node].pool
     invariant(pool.freeCoreCount + held.count == pool.coreCount, "cores are lost")
     invariant(UInt64(pool.freeMemoryMB) + memory == UInt64(pool.memoryMB), "memory is lost")

@@ -81,6 +81,19 @@ package struct Manager: ~Copyable {
   var sharedMisses: [FileID: [NodeID]] = [:]
   /// A replica was given up while others read it.
   var hasGivenUpSources = false
+  /// Tasks that wait for room on disks.
+  var room = RoomQueue()
+  /// Sizes of files of which a replica was evicted.
+  var knownByteCounts: [FileID: Int64] = [:]
+  /// Nodes on which more lies than should.
+  var overfullNodes: [NodeID] = []
+  var isAnyNodePressed = false
+  /// The latest entry among evictables.
+  var evictionStamp: UInt64 = 0
+  /// Times that a task's value was given up for room.
+  var remakeCounts: [TaskID: Int] = [:]
+  package internal(set) var evictionCount = 0
+  package internal(set) var evictedByteCount: Int64 = 0
   /// A task became ready since tasks were last placed.
   var hasNewReady = false
   /// Ranks that died under each task.
@@ -141,6 +154,13 @@ package struct Manager: ~Copyable {
     return deadlines.compactMap { $0 }.min()
   }
 
+  /// Bytes that lie in the caches of living nodes, or are on their way there.
+  package var cacheByteCount: Int64 { replicas.byteCount }
+  /// The most bytes of replicas that a node ever had.
+  package func peakCacheByteCount(of node: NodeID) -> Int64 {
+    replicas.usage(of: node).peakByteCount
+  }
+
   package func state(of task: TaskID) -> TaskState { tasks[task.index].state }
   package func failureCount(of task: TaskID) -> Int { Int(tasks[task.index].failureCount) }
   package func attemptCount(of task: TaskID) -> Int { Int(tasks[task.index].attemptCount) }
@@ -174,6 +194,7 @@ package struct Manager: ~Copyable {
     enter(agent, on: node)
     for request in isBlocked.indices { isBlocked[request] = false }
     roomGrew = true
+    room.hasChanged = true
     return node
   }
 
@@ -210,6 +231,7 @@ package struct Manager: ~Copyable {
       isRegistrationClosed = true
       // What found no room so far may now turn out to fit nowhere.
       for request in isBlocked.indices { isBlocked[request] = false }
+      room.hasChanged = true
     }
   }
 
@@ -237,6 +259,7 @@ package struct Manager: ~Copyable {
     case .committed(let value, let byteCount, let error):
       onCommitted(
         value, byteCount: byteCount, error: error, from: worker, at: now, effects: &effects)
+    case .diskMeasured(let free): onDiskMeasured(free, on: nodeOfWorker[worker.index])
     case .hashed(let value, let byteCount, let hash):
       onHashed(value, byteCount: byteCount, hash, effects: &effects)
     case .resultReady(let value, let byteCount):
@@ -265,6 +288,10 @@ package struct Manager: ~Copyable {
     }
     let replica = replicas.add(
       value.file, on: node, state: .ready, byteCount: byteCount, attempt: value.attempt)
+    if let slot = liveSlot(of: AttemptID(workflow.files[value.file].producer, value.attempt)) {
+      convertReserve(of: slot, byteCount: byteCount)
+    }
+    relieve(node)
     demands[value.file]?.usableCount += 1
     offer(replica)
     wake(value.file)
@@ -352,6 +379,9 @@ package struct Manager: ~Copyable {
         onDamage(to: replicas[replica].value, on: node)
       }
       unpinInputs(of: attempt.task, on: node, effects: &effects)
+      if case .sandboxFailed(let error) = completion.ending, isDiskFull(error) {
+        lowerLimit(of: node, by: attemptByteCount(of: attempt.task))
+      }
       attemptFailed(attempt, completion.ending, at: now, effects: &effects)
     }
   }
@@ -380,6 +410,10 @@ package struct Manager: ~Copyable {
     releaseConsumption(of: task, effects: &effects)
     satisfySuccessors(of: task, at: now)
     dropUnusedOutputs(of: task, effects: &effects)
+    nodes[node].disk.restoreCount = 0
+    if isAnyNodePressed {
+      for output in workflow.outputs(of: task) { offerEvictions(of: output.file) }
+    }
   }
 
   /// Whether an output of `task` may lie anywhere as another attempt made it.

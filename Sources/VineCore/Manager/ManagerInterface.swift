@@ -51,6 +51,10 @@ package enum Report: Equatable, Sendable {
   case valueLost(TaskID)
   /// A task that used a value which came out differently runs again.
   case invalidated(TaskID, cause: TaskID)
+  /// So many bytes of a node's disk are taken up, and nothing that is ready finds room anywhere.
+  /// Comes before the largest of what lies there, and before the tasks that fail for it.
+  case diskFull(NodeID, byteCount: Int64, of: Int64)
+  case diskHolds(FileID, byteCount: Int64, on: NodeID)
   /// A task made another value after its first one was seen outside of the run.
   case contradiction(TaskID, seenThrough: TaskID)
 }

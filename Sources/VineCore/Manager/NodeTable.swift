@@ -23,6 +23,7 @@ struct NodeRow {
   var receiveLoad = 0
   /// Files that wait until this node has room to serve them.
   var waitingFiles: Deque<FileID> = []
+  var disk: NodeDisk
   /// Planned replicas that wait until this node has room to receive them.
   var waitingReplicas: Deque<UInt32> = []
 }
@@ -38,7 +39,9 @@ struct NodeTable {
 
   mutating func append(_ topology: Topology, agent: WorkerID) -> NodeID {
     let node = rows.append(
-      NodeRow(topology: topology, pool: NodePool(topology), agent: agent, executors: [agent]))
+      NodeRow(
+        topology: topology, pool: NodePool(topology), agent: agent, executors: [agent],
+        disk: NodeDisk(topology.disk)))
     coreCount += topology.cores.count
     offer(node)
     return node
@@ -114,8 +117,17 @@ struct NodeTable {
   }
 
   func couldFitSomewhere(_ request: Request) -> Bool {
-    rows.rows.contains { !$0.isDead && $0.pool.couldFit(request) }
+    rows.rows.contains { !$0.isDead && $0.pool.couldFit(request) && $0.disk.couldHold(request) }
   }
+
+  /// What the largest disk of a living node may hold, in bytes.
+  var largestDisk: Int64 {
+    rows.rows.reduce(0) { $1.isDead ? $0 : max($0, $1.disk.registered.byteCountMax) }
+  }
+
+  /// Takes the node that `roomiest(for:)` named out of the offers; to be given back.
+  mutating func takeOffer() -> UInt64? { offers.popMin() }
+  mutating func giveBack(_ taken: [UInt64]) { offers.insert(contentsOf: taken) }
 
   private mutating func offer(_ node: NodeID) {
     let free = rows[node].pool.freeCoreCount

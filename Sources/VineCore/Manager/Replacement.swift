@@ -103,7 +103,7 @@ extension Manager {
     }
     dropPart(of: replica, effects: &effects)
     replicas[replica].state = .ready
-    replicas[replica].byteCount = byteCount
+    learnByteCount(byteCount, of: replica)
     replicas[replica].attempt = fresh.attempt
     offer(replica)
     wake(fresh.file)

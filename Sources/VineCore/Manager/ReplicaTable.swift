@@ -20,7 +20,8 @@ struct ReplicaRow {
   let file: FileID
   let node: NodeID
   var state: ReplicaState
-  var byteCount: Int64
+  /// As it lies there, or as it is expected to: what it takes of the node's disk.
+  fileprivate(set) var byteCount: Int64
   /// Which value it is a copy of: the attempt that made it, 0 for a source.
   var attempt: UInt32
   /// Attempts and transfers that need it where it is.
@@ -50,6 +51,13 @@ struct ReplicaRow {
   var missingInputCount: UInt32 = 0
   /// Next replica of the same file; `.max` ends the list.
   var next: UInt32 = .max
+  /// Its neighbours among the replicas of its node; `.max` ends the list.
+  fileprivate(set) var nextOnNode: UInt32 = .max
+  fileprivate(set) var previousOnNode: UInt32 = .max
+  /// Its latest entry among what the node may evict; 0: none.
+  var evictionStamp: UInt64 = 0
+  /// A copy for safety's sake: nobody waits for it.
+  var isSpare = false
 
   /// Whether attempts may link it and nodes may read it.
   var isUsable: Bool { state == .ready && !isDamaged }
@@ -58,6 +66,21 @@ struct ReplicaRow {
   var isServable: Bool { isUsable || (state == .creating && isRelayable) }
 
   var value: FileValue { FileValue(file, attempt: attempt) }
+}
+
+/// What the replicas of one node take of its disk.
+struct NodeUsage {
+  var byteCount: Int64 = 0
+  /// Each has one name in the cache at least.
+  var replicaCount: Int64 = 0
+  /// The most that there ever was.
+  var peakByteCount: Int64 = 0
+  fileprivate var first: UInt32 = .max
+
+  fileprivate mutating func grow(by byteCount: Int64) {
+    self.byteCount &+= byteCount
+    peakByteCount = max(peakByteCount, self.byteCount)
+  }
 }
 
 struct ReplicaTable {
@@ -70,6 +93,12 @@ struct ReplicaTable {
   private var index: [Key: UInt32] = [:]
   /// Head of each file's list of replicas.
   private var first: [UInt32]
+  /// By node, as far as one has ever had a replica.
+  private var usages: [NodeUsage] = []
+  /// Rows removed so far.
+  private(set) var removalCount = 0
+  /// Of all replicas together.
+  private(set) var byteCount: Int64 = 0
 
   init(fileCount: Int) { first = Array(repeating: .max, count: fileCount) }
 
@@ -92,13 +121,34 @@ struct ReplicaTable {
   mutating func add(
     _ file: FileID, on node: NodeID, state: ReplicaState, byteCount: Int64, attempt: UInt32 = 0
   ) -> UInt32 {
+    let byteCount = min(max(byteCount, 0), Limits.fileByteCountMax)
     let replica = pool.add(
       ReplicaRow(
         file: file, node: node, state: state, byteCount: byteCount, attempt: attempt,
         next: first[file.index]))
     first[file.index] = replica
     index[Key(file: file, node: node)] = replica
+    while usages.count <= node.index { usages.append(NodeUsage()) }
+    usages[node.index].grow(by: byteCount)
+    self.byteCount &+= byteCount
+    usages[node.index].replicaCount += 1
+    let head = usages[node.index].first
+    pool[replica].nextOnNode = head
+    if head != .max { pool[head].previousOnNode = replica }
+    usages[node.index].first = replica
     return replica
+  }
+
+  /// What a replica takes turned out to be another size.
+  mutating func resize(_ replica: UInt32, to byteCount: Int64) {
+    let row = pool[replica]
+    pool[replica].byteCount = byteCount
+    usages[row.node.index].grow(by: byteCount - row.byteCount)
+    self.byteCount &+= byteCount - row.byteCount
+  }
+
+  func usage(of node: NodeID) -> NodeUsage {
+    node.index < usages.count ? usages[node.index] : NodeUsage()
   }
 
   mutating func remove(_ replica: UInt32) {
@@ -106,6 +156,16 @@ struct ReplicaTable {
     invariant(
       row.pinCount == 0 && row.waiters.isEmpty && row.dependants.isEmpty,
       "a replica in use is removed")
+    usages[row.node.index].grow(by: -row.byteCount)
+    byteCount &-= row.byteCount
+    usages[row.node.index].replicaCount -= 1
+    removalCount += 1
+    if row.previousOnNode == .max {
+      usages[row.node.index].first = row.nextOnNode
+    } else {
+      pool[row.previousOnNode].nextOnNode = row.nextOnNode
+    }
+    if row.nextOnNode != .max { pool[row.nextOnNode].previousOnNode = row.previousOnNode }
     index[Key(file: row.file, node: row.node)] = nil
     if first[row.file.index] == replica {
       first[row.file.index] = row.next
@@ -128,12 +188,27 @@ struct ReplicaTable {
     return found
   }
 
+  /// The latest replica of `file`; the others follow by `next`.
+  func firstReplica(of file: FileID) -> UInt32? {
+    first[file.index] == .max ? nil : first[file.index]
+  }
+
   func hasReplica(_ file: FileID) -> Bool { first[file.index] != .max }
 
-  /// All replicas on `node`, in the order of the table; walks everything.
+  /// The latest replica on `node`; the others follow by `nextOnNode`.
+  func firstReplica(on node: NodeID) -> UInt32? {
+    let head = usage(of: node).first
+    return head == .max ? nil : head
+  }
+
+  /// All replicas on `node`, in the order of the table.
   func replicas(on node: NodeID) -> [UInt32] {
-    pool.rows.indices.map { UInt32($0) }.filter { row in
-      pool[row].node == node && index[Key(file: pool[row].file, node: node)] == row
+    var found: [UInt32] = []
+    var next = usage(of: node).first
+    while next != .max {
+      found.append(next)
+      next = pool[next].nextOnNode
     }
+    return found.sorted()
   }
 }

@@ -7,6 +7,8 @@ extension Manager {
   /// Places what can be placed. Called once a turn, after its events.
   package mutating func schedule(at now: Instant, effects: inout [ManagerEffect]) {
     turnTime = now
+    relieveOverfull(effects: &effects)
+    readmit(at: now)
     planTransfers(at: now, effects: &effects)
     unblockForIdleInstances()
     retireStuckRanks(at: now, effects: &effects)
@@ -21,7 +23,7 @@ extension Manager {
       }
       // A value found to be missing here makes its producer ready again.
       planTransfers(at: now, effects: &effects)
-    } while hasNewReady && mayStart
+    } while mayStart && (hasNewReady || settleFullDisks(at: now, effects: &effects))
     settle(at: now, effects: &effects)
     finishIfDone(at: now, effects: &effects)
   }
@@ -45,14 +47,34 @@ extension Manager {
         placeCall(key.task, of: library, request, at: now, effects: &effects)
       {
         continue
-      } else if let node = chooseNode(for: key.task) {
-        ready[request].removeMin()
-        start(key.task, on: node, at: now, effects: &effects)
-      } else if isRegistrationClosed && !nodes.couldFitSomewhere(workflow.requests[request]) {
+      } else {
+        place(key.task, request, at: now, effects: &effects)
+      }
+    }
+  }
+
+  private mutating func place(
+    _ task: TaskID, _ request: Int, at now: Instant, effects: inout [ManagerEffect]
+  ) {
+    switch chooseNode(for: task, effects: &effects) {
+    case .node(let node):
+      ready[request].removeMin()
+      start(task, on: node, at: now, effects: &effects)
+    case .noCores:
+      if isRegistrationClosed && !nodes.couldFitSomewhere(workflow.requests[request]) {
         failAll(of: request, .fitsNoNode, effects: &effects)
       } else {
         reclaimRoom(for: workflow.requests[request], at: now, effects: &effects)
         isBlocked[request] = true
+      }
+    case .noRoom:
+      if isRegistrationClosed && !nodes.couldFitSomewhere(workflow.requests[request]) {
+        failAll(of: request, .fitsNoNode, effects: &effects)
+      } else if room.isCrowded {
+        isBlocked[request] = true
+      } else {
+        ready[request].removeMin()
+        putAside(task, at: now, effects: &effects)
       }
     }
   }
@@ -88,7 +110,7 @@ extension Manager {
     return nil
   }
 
-  /// No node has that many cores or that much memory: its tasks fail by name at once.
+  /// No node has that many cores or that much memory or disk: its tasks fail by name at once.
   mutating func failAll(
     of request: Int, _ ending: Ending, effects: inout [ManagerEffect]
   ) {
@@ -101,21 +123,39 @@ extension Manager {
 
   // MARK: Choosing a node
 
-  private mutating func chooseNode(for task: TaskID) -> NodeID? {
+  /// A node with free cores and memory and, on its disk, room for all that the task needs there; what
+  /// has to go for it is evicted.
+  private mutating func chooseNode(
+    for task: TaskID, effects: inout [ManagerEffect]
+  ) -> NodeAnswer {
     let request = workflow.request(of: task)
     if workflow.policy.placement == .random {
-      return chooseRandomNode(for: request)
+      return chooseRandomNode(for: task, request, effects: &effects)
     }
-    if workflow.policy.placement == .files && !options.ignoresData && nodes.count > 1,
-      let node = nodeWithMostInputBytes(for: task, fitting: request)
-    {
-      return node
+    var isShortOfRoom = false
+    if workflow.policy.placement == .files && !options.ignoresData && nodes.count > 1 {
+      for node in nodesByInputBytes(for: task) where nodes.fits(request, on: node) {
+        if makeRoom(for: task, on: node, effects: &effects) { return .node(node) }
+        isShortOfRoom = true
+      }
     }
-    return nodes.roomiest(for: request)
+    var refused: [UInt64] = []
+    var found: NodeID?
+    while found == nil, let node = nodes.roomiest(for: request) {
+      if makeRoom(for: task, on: node, effects: &effects) {
+        found = node
+      } else if let offer = nodes.takeOffer() {
+        refused.append(offer)
+      }
+    }
+    nodes.giveBack(refused)
+    if let found { return .node(found) }
+    return isShortOfRoom || !refused.isEmpty ? .noRoom : .noCores
   }
 
-  /// Looks at a few replicas of a few inputs: what is on many nodes does not tell them apart.
-  private func nodeWithMostInputBytes(for task: TaskID, fitting request: Request) -> NodeID? {
+  /// The nodes that hold some of a task's input bytes, most of them first. Looks at a few replicas of
+  /// a few inputs: what is on many nodes does not tell them apart.
+  private func nodesByInputBytes(for task: TaskID) -> [NodeID] {
     var candidates: [(node: NodeID, byteCount: Int64)] = []
     for input in workflow.inputs(of: task).prefix(32) {
       for index in replicas.replicas(of: input.file, limit: 8) {
@@ -130,11 +170,14 @@ extension Manager {
       }
     }
     candidates.sort { ($1.byteCount, $0.node) < ($0.byteCount, $1.node) }
-    return candidates.first { nodes.fits(request, on: $0.node) }?.node
+    return candidates.map(\.node)
   }
 
-  private mutating func chooseRandomNode(for request: Request) -> NodeID? {
-    guard nodes.count > 0 else { return nil }
+  private mutating func chooseRandomNode(
+    for task: TaskID, _ request: Request, effects: inout [ManagerEffect]
+  ) -> NodeAnswer {
+    guard nodes.count > 0 else { return .noCores }
+    var isShortOfRoom = false
     // xorshift64 (Marsaglia, 2003): the same draw in every run.
     random ^= random << 13
     random ^= random >> 7
@@ -142,9 +185,11 @@ extension Manager {
     let first = Int(random % UInt64(nodes.count))
     for step in 0..<nodes.count {
       let node = NodeID(index: (first + step) % nodes.count)
-      if nodes.fits(request, on: node) { return node }
+      guard nodes.fits(request, on: node) else { continue }
+      if makeRoom(for: task, on: node, effects: &effects) { return .node(node) }
+      isShortOfRoom = true
     }
-    return nil
+    return isShortOfRoom ? .noRoom : .noCores
   }
 
   // MARK: Starting
@@ -188,6 +233,7 @@ extension Manager {
     if allocations[allocation.rawValue].attemptCount > allocations[allocation.rawValue].slots {
       watchLane(allocation, at: now)
     }
+    reserve(slot)
     return slot
   }
 
@@ -224,6 +270,7 @@ extension Manager {
     let allocation = row.allocation.rawValue
     unlink(slot, from: allocation, at: now)
     tasks[row.attempt.task.index].slot = .max
+    releaseReserve(of: slot)
     attempts.remove(slot)
     if allocations[allocation].phase != .none {
       onSlotFreed(of: row.allocation, at: now)
@@ -295,7 +342,9 @@ extension Manager {
         let isFull = Int(row.attemptCount) >= Int(row.slots) + depth
         if isFull || isOverdue(row, at: now) || !takesCalls(row) {
           allocations[allocation.rawValue].isHungry = false
-        } else if hasAllInputs(key.task, on: row.node) {
+        } else if hasAllInputs(key.task, on: row.node),
+          makeRoom(for: key.task, on: row.node, effects: &effects)
+        {
           ready[request].removeMin()
           let slot = beginAttempt(of: key.task, in: allocation, at: now)
           stageInputs(of: slot, at: now, effects: &effects)

@@ -110,6 +110,7 @@ extension Manager {
     } else if error == 0 {
       values.durable[file.index] = DurableRow(standing: .committed, attempt: value.attempt)
       append(.committed(value, byteCount: byteCount), effects: &effects)
+      offerEvictions(of: file)
       if workflow.files[file].isPublished {
         waitingToPublish.append(file)
         firstWaitingSince = firstWaitingSince ?? now

@@ -433,7 +433,7 @@ extension Manager {
     let file = replicas[replica].file
     replicas[replica].isDamaged = false
     replicas[replica].attempt = heir.attempt
-    replicas[replica].byteCount = heir.byteCount
+    learnByteCount(heir.byteCount, of: replica)
     offer(replica)
     wake(file)
     commitIfWanted(file, effects: &effects)

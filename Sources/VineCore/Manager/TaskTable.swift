@@ -92,6 +92,10 @@ struct AttemptRow {
   var allocation: AllocationID
   /// Inputs that are not on the node yet.
   var missingCount: UInt32 = 0
+  /// What its outputs and its sandbox may take of the node's disk; less what lies there already.
+  var byteCountMax: Int64 = 0
+  /// Whether that is in its node's account.
+  var holdsRoom = false
   /// `takeBack` was sent.
   var isTakenBack = false
   /// It reads a value that is not its producer's any more: whatever comes of it does not count.

@@ -11,7 +11,7 @@ extension Manager {
     }
   }
 
-  private func needsStaging(_ task: TaskID) -> Bool {
+  func needsStaging(_ task: TaskID) -> Bool {
     !options.ignoresData && workflow.tasks[task].usesSandbox
   }
 
@@ -56,7 +56,7 @@ extension Manager {
       return known
     }
     let replica = replicas.add(
-      file, on: node, state: .planned, byteCount: max(workflow.files[file].byteCountHint, 0))
+      file, on: node, state: .planned, byteCount: expectedByteCount(of: file))
     demand(replica)
     return replica
   }
@@ -82,13 +82,14 @@ extension Manager {
       learnCost(of: row, byteCount: byteCount)
       replicas[row.replica].attempt = row.attempt
       replicas[row.replica].state = .ready
-      replicas[row.replica].byteCount = byteCount
+      learnByteCount(byteCount, of: row.replica)
       replicas[row.replica].hasPart = false
       offer(row.replica)
       wake(row.file)
       commitIfWanted(row.file, effects: &effects)
       wakeWaiters(of: row.replica, effects: &effects)
       dropIfUnused(row.replica, effects: &effects)
+      offerEvictions(of: row.file)
       return
     }
     onTransferFailed(row, error: error, at: now, effects: &effects)
@@ -102,6 +103,11 @@ extension Manager {
     replicas[replica].state = .planned
     replicas[replica].hasPart = true
     wake(row.file)
+    if isDiskFull(error) {
+      roomRanOut(for: replica, at: now, effects: &effects)
+      replaceValueIfNeeded(of: row.file, at: now, effects: &effects)
+      return
+    }
     if replicas[replica].pinCount == 0 {
       // Whoever wanted it has failed meanwhile. Nothing may keep its sources either: trying again
       // could read a path that is not published yet.
@@ -229,7 +235,8 @@ extension Manager {
     if replicas[replica].isDamaged {
       settleDamaged(replica, effects: &effects)
     } else {
-      dropIfUnused(replica, effects: &effects)
+      let isKept = !dropIfUnused(replica, effects: &effects)
+      if isKept && replicas[replica].pinCount == 0 { offerEviction(replica) }
     }
   }
 
@@ -249,33 +256,35 @@ extension Manager {
 
   /// Frees a replica that nothing will read: no consumer remains, or its lifetime is `task`, it is
   /// pinned by none, and it can be had again.
-  mutating func dropIfUnused(_ replica: UInt32, effects: inout [ManagerEffect]) {
+  @discardableResult
+  mutating func dropIfUnused(_ replica: UInt32, effects: inout [ManagerEffect]) -> Bool {
     let row = replicas[replica]
     guard row.pinCount == 0, row.isUsable, row.waiters.isEmpty,
       // What waited for it may have let go of it a moment ago.
       replicas.find(row.file, on: row.node) == replica
-    else { return }
+    else { return false }
     let file = workflow.files[row.file]
     // Between the report of an output and that of its task's end: the outputs are still to be
     // committed, though the last consumer may have been cancelled meanwhile.
-    if file.producer != .none && tasks[file.producer.index].state != .done { return }
+    if file.producer != .none && tasks[file.producer.index].state != .done { return false }
     // What is still to be committed: its task may have succeeded in this very event.
     if file.isPublished && usesCommit(file.producer)
       && values.durable[row.file.index].standing == .volatile
     {
-      return
+      return false
     }
     switch file.lifetime {
-    case .worker, .forever: return
-    case .workflow: if remainingConsumers[row.file.index] > 0 { return }
+    case .worker, .forever: return false
+    case .workflow: if remainingConsumers[row.file.index] > 0 { return false }
     case .task:
-      if remainingConsumers[row.file.index] > 0 && file.producer != .none { return }
+      if remainingConsumers[row.file.index] > 0 && file.producer != .none { return false }
     }
     orderUnlink(row.value, on: row.node, effects: &effects)
     demands[row.file]?.usableCount -= 1
     replicas.remove(replica)
     // Those that wait for this node to serve it would wait for ever if the node is about to die.
     wake(row.file)
+    return true
   }
 
   /// Has a node forget a replica; with a dead node it is gone already.

@@ -22,8 +22,12 @@ package enum Ending: Hashable, Sendable {
   case inputUnavailable(FileID, Int32)
   /// An output could not be written to the shared file system: an errno.
   case outputNotWritten(FileID, Int32)
-  /// No node of this run has that many cores or that much memory.
+  /// No node of this run has that many cores or that much memory or disk.
   case fitsNoNode
+  /// Its inputs, its outputs and its sandbox together, so many MB, find room on no node.
+  case noRoom(UInt32)
+  /// It wrote so many MB, more than the `disk` it declared.
+  case overDisk(UInt32)
   /// Killed by order of the manager: the run is being stopped.
   case killed
   /// The rank it ran on was lost.
@@ -151,6 +155,9 @@ package enum WorkerMessage: Hashable, Sendable {
   /// `error` is 0 or an errno.
   case transferEnded(TransferID, byteCount: Int64, error: Int32)
   case committed(FileValue, byteCount: Int64, error: Int32)
+  /// The disk of the worker's node was found to be full: what is free there now. Comes before the
+  /// report of what failed for it.
+  case diskMeasured(DiskCapacity)
   /// The content of an output.
   case hashed(FileValue, byteCount: Int64, ContentHash)
   /// The result of a call comes with this message; before the end of that attempt.

@@ -12,12 +12,28 @@ package struct Core: Hashable, Sendable {
   }
 }
 
+/// What may lie in the scratch directory of a node.
+package struct DiskCapacity: Hashable, Sendable {
+  package var byteCountMax: Int64
+  package var inodeCountMax: Int64
+
+  package init(byteCountMax: Int64 = .max, inodeCountMax: Int64 = .max) {
+    self.byteCountMax = byteCountMax
+    self.inodeCountMax = inodeCountMax
+  }
+
+  /// Nobody set a bound.
+  package static let unlimited = DiskCapacity()
+}
+
 /// The cores, memory and GPUs that tasks may use on one node.
 package struct Topology: Hashable, Sendable {
   package var cores: [Core]
   /// MB = 2^20 bytes.
   package var memoryMB: UInt32
   package var gpuCount: UInt16
+  /// Of the cache and the sandboxes.
+  package var disk = DiskCapacity.unlimited
 
   package init(cores: [Core], memoryMB: UInt32, gpuCount: UInt16 = 0) {
     self.cores = cores

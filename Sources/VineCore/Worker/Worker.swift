@@ -35,6 +35,8 @@ package enum WorkerEvent: Equatable, Sendable {
   case instanceReady(AllocationID, setupNanoseconds: Int64)
   /// Its process is gone, or could not be started.
   case instanceExited(AllocationID)
+  /// The disk was found full; what is free now that what failed is gone. Before the report of that.
+  case diskMeasured(DiskCapacity)
 }
 
 /// What a worker has to do.
@@ -133,6 +135,7 @@ package struct Worker: ~Copyable {
     case .found(let value, let byteCount):
       effects.append(.send(.replicaFound(value, byteCount: byteCount)))
     case .recallEnded: effects.append(.send(.recallEnded))
+    case .diskMeasured(let free): effects.append(.send(.diskMeasured(free)))
     case .hashed(let value, let byteCount, let hash):
       effects.append(.send(.hashed(value, byteCount: byteCount, hash)))
     case .resultReady(let attempt, let file, let byteCount):
@@ -269,7 +272,13 @@ package struct Worker: ~Copyable {
     guard let row = attempts[attempt.task], row.attempt == attempt, row.phase == .settling
     else { return }
     // A failed command stays the reason, whatever else was found on the way out.
-    let final = row.usage.ending == .succeeded ? ending : row.usage.ending
+    // But if its disk was full although the task kept to what it declared, nothing is its fault.
+    var final = row.usage.ending == .succeeded ? ending : row.usage.ending
+    switch (row.usage.ending, ending) {
+    case (.exited, .sandboxFailed(let error)) where isDiskFull(error): final = ending
+    case (.signaled, .sandboxFailed(let error)) where isDiskFull(error): final = ending
+    default: break
+    }
     for output in row.outputs {
       let value = FileValue(output.file, attempt: attempt.number)
       if output.isInline {

@@ -57,6 +57,16 @@ extension ManagerLoop {
     summary.sharedFileSystemReads = totals.sharedReadCount
     summary.bytes.inline = traffic.inlineByteCount
     summary.files = traffic.files(of: core.workflow, countMax: SummaryFile.filesMax)
+    for (index, name) in directory.nodeNames.enumerated() {
+      let node = NodeID(index: index)
+      let limit = core.topology(of: node).disk.byteCountMax
+      summary.caches.append(
+        SummaryFile.Cache(
+          node: name, limitBytes: limit == .max ? nil : limit,
+          peakBytes: core.peakCacheByteCount(of: node)))
+    }
+    summary.evictions = core.evictionCount
+    summary.evictedBytes = core.evictedByteCount
     summary.unwrittenOutputs = unwritten
     summary.lostRanks = directory.lostRanks
     if !core.workflow.libraries.isEmpty { summary.libraries = calls.summary(of: core) }

@@ -22,6 +22,7 @@ extension AttemptOrder {
       command: Array(workflow.text.slice(row.command)),
       environment: Array(workflow.text.slice(row.environment)), usesSandbox: row.usesSandbox,
       coreCount: workflow.request(of: task).cores, memoryMB: grant.memoryMB,
+      diskMB: workflow.request(of: task).diskMB,
       processingUnits: cores.flatMap { topology.cores[$0].processingUnits },
       inputs: [], outputs: [])
     if row.usesSandbox {

@@ -39,6 +39,13 @@ extension ManagerLoop {
         "vine-mpi: task \(core.workflow.name(of: task)) runs again: it used what "
           + "\(core.workflow.name(of: cause)) made, which came out differently when it was made anew"
       )
+    case .diskFull(let node, let byteCount, let limit):
+      progress.interrupt()
+      complain(
+        "vine-mpi: no disk has room for what is to run next. On \(directory.nodeNames[node.index]) "
+          + "lie \(bytesText(byteCount)) of at most \(bytesText(limit)); the largest files there:")
+    case .diskHolds(let file, let byteCount, _):
+      complain("vine-mpi:   \(bytesText(byteCount))  \(core.workflow.locationText(file))")
     case .contradiction(let task, let other):
       progress.interrupt()
       complain(

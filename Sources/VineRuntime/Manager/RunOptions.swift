@@ -17,6 +17,8 @@ package struct RunOptions: Sendable {
   package var scratch = ""
   /// Where to write a row per call; nil: nowhere.
   package var callsPath: String?
+  /// `--cache-limit`: MB that may lie on each node; nil: most of what is free there.
+  package var cacheLimitMB: Int64?
   package var tracePath: String?
   package var transfersPath: String?
   package var digestsPath: String?

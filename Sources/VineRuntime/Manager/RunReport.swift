@@ -87,6 +87,11 @@ extension Workflow {
     case .raised: "the function raised an error"
     case .instanceLost: "its library died under it"
     case .setupFailed: "the library \(libraryText(of: task)) cannot be set up"
+    case .noRoom(let megabytes):
+      "its inputs, outputs and sandbox take \(megabytes) MB, for which no node has room (see "
+        + "--cache-limit)"
+    case .overDisk(let megabytes):
+      "wrote \(megabytes) MB, but declares \(request(of: task).diskMB) MB of disk"
     }
   }
 
@@ -109,6 +114,7 @@ extension Workflow {
     }
     var text = "asks for \(request.cores) core\(request.cores == 1 ? "" : "s")"
     if let memory = request.memoryMB { text += " and \(memory) MB of memory" }
+    if request.diskMB > 0 { text += " and \(request.diskMB) MB of disk" }
     return text + ", which no node of this run has"
   }
 

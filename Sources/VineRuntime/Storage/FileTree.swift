@@ -37,6 +37,22 @@ enum FileTree {
   @discardableResult
   static func remove(_ path: String) -> Int32 { -clinux_remove_tree(path) }
 
+  /// What the files below `path` take of the disk, in bytes; files with further names, like linked
+  /// inputs, are left out.
+  static func writtenByteCount(of path: String) -> Int64 {
+    var sum: Int64 = 0
+    for entry in entries(of: path).entries {
+      var info = stat()
+      guard lstat("\(path)/\(entry.name)", &info) == 0 else { continue }
+      if entry.isDirectory {
+        sum += writtenByteCount(of: "\(path)/\(entry.name)")
+      } else if info.st_nlink == 1 {
+        sum += Int64(info.st_blocks) * 512
+      }
+    }
+    return sum
+  }
+
   /// Makes `path` and the directories above it.
   static func makeDirectories(_ path: String, mode: UInt32 = 0o777) -> Int32 {
     if mkdir(path, mode) == 0 || errno == EEXIST { return 0 }

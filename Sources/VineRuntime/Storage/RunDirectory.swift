@@ -45,6 +45,13 @@ struct SummaryFile: Codable, Equatable {
     var nodeToNodeBytes: Int64 = 0
     var transfers = 0
   }
+  /// What lay in the cache of one node.
+  struct Cache: Codable, Equatable {
+    var node: String
+    /// Nil: without a limit.
+    var limitBytes: Int64?
+    var peakBytes: Int64
+  }
   var name: String
   var status: Int32
   var version: String
@@ -66,6 +73,10 @@ struct SummaryFile: Codable, Equatable {
   /// The files that moved most bytes, most first; at most `filesMax`.
   var files: [File] = []
   static let filesMax = 100
+  var caches: [Cache] = []
+  /// Replicas that were given up for room, and their bytes.
+  var evictions = 0
+  var evictedBytes: Int64 = 0
   var unwrittenOutputs: [String] = []
   /// Ranks that died, fell silent or could not be reached.
   var lostRanks: [Int] = []

@@ -12,7 +12,7 @@ enum FrameKind: UInt8 {
   case recall = 28
   // Worker to manager.
   case registration = 32, replicaReady, taskFinished, taskReturned, transferEnded, committed
-  case note, hashed, leaving, goodbye, pong, replicaDamaged, alive, siblingLost, moved
+  case note, hashed, leaving, goodbye, pong, replicaDamaged, alive, siblingLost, moved, diskMeasured
   case resultReady = 56, instanceReady, instanceEnded, libraryNote
   case replicaFound = 48, recallEnded
   // Worker to worker.
@@ -87,6 +87,8 @@ struct AttemptOrder: Equatable {
   var usesSandbox: Bool
   var coreCount: UInt16
   var memoryMB: UInt32
+  /// What it may write to its sandbox; 0: it did not say.
+  var diskMB: UInt32 = 0
   /// Operating system indices of the processing units it is bound to.
   var processingUnits: [UInt32]
   var inputs: [FileOrder]
@@ -205,6 +207,8 @@ extension WireWriter {
       case .raised: (20, 0, 0)
       case .instanceLost: (21, 0, 0)
       case .setupFailed: (22, 0, 0)
+      case .noRoom(let megabytes): (14, megabytes, 0)
+      case .overDisk(let megabytes): (15, megabytes, 0)
       }
     put(code)
     put(first)
@@ -222,6 +226,8 @@ extension WireWriter {
   mutating func put(_ topology: Topology) {
     put(topology.memoryMB)
     put(topology.gpuCount)
+    put(topology.disk.byteCountMax)
+    put(topology.disk.inodeCountMax)
     put(UInt32(topology.cores.count))
     for core in topology.cores {
       put(core.numaNode)
@@ -292,6 +298,7 @@ extension WireWriter {
     put(order.usesSandbox)
     put(order.coreCount)
     put(order.memoryMB)
+    put(order.diskMB)
     put(order.processingUnits)
     put(order.inputs)
     put(order.outputs)
@@ -391,6 +398,10 @@ extension WireWriter {
       put(value)
       put(byteCount)
       put(error)
+    case .diskMeasured(let free):
+      self.init(.diskMeasured)
+      put(free.byteCountMax)
+      put(free.inodeCountMax)
     case .hashed(let value, let byteCount, let hash):
       self.init(.hashed)
       put(value)
@@ -462,6 +473,8 @@ extension WireReader {
     case 20: return .raised
     case 21: return .instanceLost
     case 22: return .setupFailed
+    case 14: return .noRoom(first)
+    case 15: return .overDisk(first)
     default: throw WireError()
     }
   }
@@ -484,6 +497,7 @@ extension WireReader {
   mutating func takeTopology() throws(WireError) -> Topology {
     let memory = try take(UInt32.self)
     let gpus = try take(UInt16.self)
+    let disk = DiskCapacity(byteCountMax: try take(), inodeCountMax: try take())
     let count = Int(try take(UInt32.self))
     guard count <= Limits.coresPerNodeMax else { throw WireError() }
     var cores: [Core] = []
@@ -491,7 +505,9 @@ extension WireReader {
       let numaNode = try take(UInt32.self)
       cores.append(Core(processingUnits: try takeNumbers(), numaNode: numaNode))
     }
-    return Topology(cores: cores, memoryMB: memory, gpuCount: gpus)
+    var topology = Topology(cores: cores, memoryMB: memory, gpuCount: gpus)
+    topology.disk = disk
+    return topology
   }
 
   mutating func takeFileOrders() throws(WireError) -> [FileOrder] {
@@ -535,7 +551,7 @@ extension WireReader {
       hashesFirst: hashesFirst, taskName: name,
       commandKind: kind, command: Array(try takeBytes()), environment: Array(try takeBytes()),
       usesSandbox: try takeBool(), coreCount: try take(), memoryMB: try take(),
-      processingUnits: try takeNumbers(), inputs: try takeFileOrders(),
+      diskMB: try take(), processingUnits: try takeNumbers(), inputs: try takeFileOrders(),
       outputs: try takeFileOrders())
   }
 
@@ -612,6 +628,8 @@ extension WireReader {
       .instanceReady(AllocationID(rawValue: try take()), setupNanoseconds: try take())
     case .instanceEnded:
       .instanceEnded(AllocationID(rawValue: try take()), try takeInstanceEnd())
+    case .diskMeasured:
+      .diskMeasured(DiskCapacity(byteCountMax: try take(), inodeCountMax: try take()))
     default: nil
     }
   }

@@ -44,7 +44,7 @@ package final class WorkerLoop {
 
   init(
     mpi: MPIEnvironment?, mailbox: Mailbox, poll: EventPoll, watcher: Watcher, nodeKey: Int,
-    workersHere: [Int]
+    workersHere: [Int], scratch: String, cacheLimitMB: Int64?
   ) throws(RuntimeError) {
     self.watcher = watcher
     self.mpi = mpi
@@ -62,7 +62,11 @@ package final class WorkerLoop {
     var registration = Registration(
       build: BuildIdentity.text, hostName: hostName(), nodeKey: UInt32(nodeKey),
       topology: nil, processID: getpid(), bootID: bootID(), processNamespace: processNamespace())
-    if isAgent { registration.topology = TopologyDiscovery.read() }
+    if isAgent {
+      var topology = TopologyDiscovery.read()
+      ScratchRoom.describe(scratch, limitMB: cacheLimitMB, in: &topology)
+      registration.topology = topology
+    }
     mailbox.send(WireWriter(registration), to: 0, .manager)
   }
 
@@ -119,7 +123,13 @@ package final class WorkerLoop {
             transfer, error: error, validators: derivations?.takeValidators(of: transfer))
         }
       }
-      for event in batch { core.handle(event, at: now, effects: &effects) }
+      for event in batch {
+        if let error = event.fullDiskError, let scratch {
+          let free = ScratchRoom.free(at: scratch.path, after: error)
+          core.handle(.diskMeasured(free), at: now, effects: &effects)
+        }
+        core.handle(event, at: now, effects: &effects)
+      }
       let orders = effects
       effects.removeAll(keepingCapacity: true)
       for effect in orders { carryOut(effect) }
@@ -458,6 +468,12 @@ package final class WorkerLoop {
           "the task changed its input \(order.inputs[changed].name), which it shares with other "
           + "tasks; declare it with \"copy\": true to get one of its own"
       }
+      if let problem = diskProblem(of: order, in: sandbox, isSuccess: isSuccess),
+        ending == .succeeded
+      {
+        ending = problem.ending
+        reason = problem.reason
+      }
       if isSuccess && ending == .succeeded {
         do throws(SandboxProblem) {
           let sizes = try room.collect(order, from: sandbox)
@@ -494,6 +510,35 @@ package final class WorkerLoop {
     } else {
       events.append(.settled(order.attempt, settled.ending))
     }
+  }
+
+  /// What the disk has to do with the end of an attempt whose sandbox is still there.
+  private func diskProblem(
+    of order: AttemptOrder, in sandbox: Sandbox, isSuccess: Bool
+  ) -> SandboxProblem? {
+    let isFull = !isSuccess && ScratchRoom.isFull(sandbox.path)
+    if isSuccess && order.diskMB == 0 { return nil }
+    if isFull && order.diskMB == 0 {
+      // It declared nothing, so nothing was kept free for it.
+      return SandboxProblem(
+        ending: .succeeded,
+        reason: "the node's scratch file system is full; a task that declares its `disk` is given "
+          + "what it needs")
+    }
+    guard isSuccess || isFull else { return nil }
+    let megabytes = UInt32(
+      clamping: (FileTree.writtenByteCount(of: sandbox.path) + 1_048_575) >> 20)
+    if megabytes > order.diskMB {
+      return SandboxProblem(
+        ending: .overDisk(megabytes),
+        reason: "the task wrote \(megabytes) MB, but declares \(order.diskMB) MB of `disk`")
+    }
+    // It kept to what it declared, so the fault is the node's.
+    return isFull
+      ? SandboxProblem(
+        ending: .sandboxFailed(ENOSPC),
+        reason: "the node's scratch file system is full, though the task kept to its `disk`")
+      : nil
   }
 
   /// Contents are hashed beside the tasks: what commits are compared by, and what cuts off work

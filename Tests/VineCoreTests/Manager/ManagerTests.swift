@@ -29,10 +29,10 @@ import VineCore
     let run = ManagerFixture { $0.task() }
     run.turn()
     for loss in 1...UInt32(Limits.lossRetryMax) {
-      run.turn(run.finished(task(0), loss, .sandboxFailed(28)))
+      run.turn(run.finished(task(0), loss, .sandboxFailed(5)))
       #expect(run.started == [Started(task(0), loss + 1)])
     }
-    run.turn(run.finished(task(0), UInt32(Limits.lossRetryMax) + 1, .sandboxFailed(28)))
+    run.turn(run.finished(task(0), UInt32(Limits.lossRetryMax) + 1, .sandboxFailed(5)))
     #expect(run.outcome?.failedCount == 1)
   }
 
