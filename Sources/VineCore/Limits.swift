@@ -70,6 +70,8 @@ package enum Limits {
   package static let remakesMax = 2
   /// Times that a node that was found full is tried with its first limit when nothing fits any more.
   package static let limitRestoresMax = 3
+  /// Times that a task goes elsewhere since its node's disk was full.
+  package static let fullDiskRetryMax = 50
   /// Files that are named when the disks are full.
   package static let fullDiskFilesMax = 5
   /// Bytes of one file that the accounts of disks believe: one pebibyte.

@@ -256,6 +256,7 @@ struct Checkers {
     case .instanceLost where instances.endCount == 0:
       violate("\(attempt) is lost with no instance")
     case .setupFailed where !hasSetupFailures: violate("\(attempt) fails for want of a set-up")
+    case .inputUnavailable(_, 28) where hasDisks: break
     case .inputUnavailable where !hasFileErrors: violate("\(attempt) fails for want of an input")
     case .killed: violate("\(attempt) fails since it was killed")
     case .noRoom where !hasDisks: violate("\(attempt) finds no room, but disks have no limits")

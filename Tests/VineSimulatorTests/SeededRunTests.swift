@@ -2,8 +2,8 @@ import Testing
 import VineSimulator
 
 private let fixedRun =
-  "seed 42 hash 608fb4ae49e47113 tasks 19 nodes 5"
-  + " done 3 failed 2 cancelled 14 left 0 attempts 5 transfers 3"
+  "seed 42 hash 6309d0c85679557b tasks 51 nodes 5 done 1 failed 0 cancelled 0 left 50"
+  + " attempts 1 transfers 0"
 
 @Suite struct SeededRunTests {
   @Test(arguments: 0..<8)

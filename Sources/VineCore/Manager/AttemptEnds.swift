@@ -13,10 +13,9 @@ extension Manager {
     switch ending {
     case .killed, .fitsNoNode, .noRoom, .inputUnavailable, .setupFailed:
       mayRetry = false
-    case .sandboxFailed(let error)
-    where isDiskFull(error) && workflow.request(of: task).library == .none:
+    case .sandboxFailed(let error) where isDiskFull(error):
       // Its node was full, which is told by the node's limit from now on.
-      mayRetry = true
+      mayRetry = mayTryElsewhere(task)
     case _ where ending.isOwnFault:
       mayRetry = tasks[task.index].failureCount < workflow.tasks[task].retries
       if mayRetry { tasks[task.index].failureCount += 1 }

@@ -346,6 +346,16 @@ extension Manager {
     }
   }
 
+  /// Whether a task whose node was full is tried again. It is not charged for that, but disks that are
+  /// full whatever they say must not keep a run going for ever; and a call goes where its library is,
+  /// full or not.
+  mutating func mayTryElsewhere(_ task: TaskID) -> Bool {
+    fullDiskCounts[task, default: 0] += 1
+    let isCall = workflow.request(of: task).library != .none
+    let most = isCall ? Limits.lossRetryMax : Limits.fullDiskRetryMax
+    return fullDiskCounts[task, default: 0] <= most
+  }
+
   /// A transfer found its node full: those that wait for it go elsewhere, at nobody's charge.
   mutating func roomRanOut(
     for replica: UInt32, at now: Instant, effects: inout [ManagerEffect]
@@ -372,17 +382,19 @@ extension Manager {
       forget(replica, effects: &effects)
     } else if replicas.find(row.file, on: row.node) == replica, replicas[replica].state == .planned
     {
-      demand(replica)
+      // It was fetched for those that read it here.
+      replicas[replica].failureCount += 1
+      if Int(replicas[replica].failureCount) < Limits.fetchRetryMax {
+        demand(replica)
+      } else {
+        failWaiters(of: replica, error: 28, at: now, effects: &effects)
+      }
     }
     for attempt in withdrawn {
       let ending = Ending.inputUnavailable(row.file, 28)
-      if workflow.request(of: attempt.task).library != .none {
-        // A call goes where its library is, full or not, so that there has to be an end to it.
-        tasks[attempt.task.index].lossCount += 1
-        if tasks[attempt.task.index].lossCount > Limits.lossRetryMax {
-          fail(attempt, ending, effects: &effects)
-          continue
-        }
+      guard mayTryElsewhere(attempt.task) else {
+        fail(attempt, ending, effects: &effects)
+        continue
       }
       effects.append(.report(.taskTriedAgain(attempt, ending)))
       requeue(attempt.task, at: now, effects: &effects)

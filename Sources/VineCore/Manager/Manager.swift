@@ -90,6 +90,8 @@ package struct Manager: ~Copyable {
   var isAnyNodePressed = false
   /// The latest entry among evictables.
   var evictionStamp: UInt64 = 0
+  /// Times that a task's node was found full.
+  var fullDiskCounts: [TaskID: Int] = [:]
   /// Times that a task's value was given up for room.
   var remakeCounts: [TaskID: Int] = [:]
   package internal(set) var evictionCount = 0
