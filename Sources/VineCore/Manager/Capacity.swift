@@ -221,7 +221,8 @@ extension Manager {
     }
     room.aside.append(task)
     room.newCount += 1
-    room.isCrowded = room.newCount >= Limits.roomlessLooksMax && !isNothingUnderWay
+    // Stays so until requests that were blocked for it get another look.
+    if room.newCount >= Limits.roomlessLooksMax && !isNothingUnderWay { room.isCrowded = true }
   }
 
   /// Lets those aside have another look when something changed.
@@ -253,7 +254,8 @@ extension Manager {
   /// Nothing is under way and tasks wait for room that nobody will make: looks for the last means,
   /// and in the end fails the first of them. Returns whether placing is worth another try.
   mutating func settleFullDisks(at now: Instant, effects: inout [ManagerEffect]) -> Bool {
-    guard !room.aside.isEmpty, isNothingUnderWay, isRegistrationClosed else { return false }
+    guard !room.aside.isEmpty || room.isCrowded, isNothingUnderWay, isRegistrationClosed
+    else { return false }
     if !room.isThorough {
       room.isThorough = true
       for node in nodes.rows.ids where nodes[node].disk.isPressed { gatherEvictables(on: node) }
