@@ -46,6 +46,11 @@ package enum Limits {
   /// A transfer of a small file counts as this part of one: what it costs is a message, not a share
   /// of the link.
   package static let smallTransfersPerTransfer = 64
+  /// Copies for safety's sake that are begun in one turn, files that are looked at for that, and nodes
+  /// that are looked at for each.
+  package static let sparesPerTurnMax = 8
+  package static let spareLooksMax = 32
+  package static let spareNodeLooksMax = 16
   /// Bytes of a file that travels within one message.
   package static let smallFileByteCountMax: Int64 = 32 << 10
   /// Bytes of a chunk, the unit in which files are passed on before they are whole.

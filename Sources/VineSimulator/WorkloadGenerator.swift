@@ -63,6 +63,8 @@ package struct WorkloadGenerator {
       if random.chance(perMille: derivedRate) { appendDerived() }
       appendTask(index)
     }
+    // Last of all, so that it changes nothing else of what a seed draws.
+    if random.chance(perMille: 300) { workflow.policy.tempReplicas = UInt16(random.within(2...3)) }
     return workflow
   }
 

@@ -169,7 +169,8 @@ extension Manager {
       finish(effects: &effects)
       return
     }
-    guard attempts.liveCount == 0, transfers.count == 0 else { return }
+    // Copies for safety's sake are of no use any more.
+    guard attempts.liveCount == 0, transfers.count == spares.transferCount else { return }
     if heldBackCount > 0 && isRegistrationClosed { isDraining = true }
     let settled =
       progressCounts.doneCount + progressCounts.failedCount + progressCounts.cancelledCount

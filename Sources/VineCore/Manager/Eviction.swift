@@ -11,6 +11,8 @@ import HeapModule
 enum EvictionClass: UInt8 {
   /// Nobody will ask for it.
   case unneeded
+  /// A copy for safety's sake, and another node has it.
+  case spare
   /// Another node has it.
   case copied
   /// It lies on the shared file system, or in the description.
@@ -111,7 +113,7 @@ extension Manager {
     let isUnwritten =
       file.isPublished && usesCommit(producer) && !standing.isDurable && !standing.isGivenUp
     if remainingConsumers[row.file.index] == 0 && !isUnwritten { return .unneeded }
-    if hasOtherCopy(of: row.file, than: row.node) { return .copied }
+    if hasOtherCopy(of: row.file, than: row.node) { return row.isSpare ? .spare : .copied }
     if producer == .none || standing.isDurable || !usesCommit(producer) { return .shared }
     return !isUnwritten && mayBeRemade(producer) ? .remade : nil
   }

@@ -23,11 +23,13 @@ extension Manager {
 
   private func checkTransfers() {
     var readers: [UInt32: Int] = [:]
+    var spareCount = 0
     var serveLoads: [NodeID: Int] = [:]
     var receiveLoads: [NodeID: Int] = [:]
     for transfer in transfers.ids {
       guard let row = transfers[transfer] else { continue }
       receiveLoads[row.node, default: 0] += row.cost
+      if row.isSpare { spareCount += 1 }
       if row.sourceReplica != .max {
         readers[row.sourceReplica, default: 0] += 1
         serveLoads[replicas[row.sourceReplica].node, default: 0] += row.cost
@@ -38,6 +40,7 @@ extension Manager {
         "a transfer into a replica that is not being created by it")
       checkChain(from: row.replica)
     }
+    invariant(spareCount == spares.transferCount, "spare copies are miscounted")
     for (replica, count) in readers {
       invariant(Int(replicas[replica].readerCount) == count, "readers are miscounted")
       invariant(Int(replicas[replica].pinCount) >= count, "a source is not pinned")

@@ -83,6 +83,8 @@ package struct Manager: ~Copyable {
   var hasGivenUpSources = false
   /// Tasks that wait for room on disks.
   var room = RoomQueue()
+  /// Copies for safety's sake.
+  var spares = SpareBook()
   /// Sizes of files of which a replica was evicted.
   var knownByteCounts: [FileID: Int64] = [:]
   /// Nodes on which more lies than should.
@@ -412,6 +414,7 @@ package struct Manager: ~Copyable {
     releaseConsumption(of: task, effects: &effects)
     satisfySuccessors(of: task, at: now)
     dropUnusedOutputs(of: task, effects: &effects)
+    wantSpares(ofOutputsOf: task)
     nodes[node].disk.restoreCount = 0
     if isAnyNodePressed {
       for output in workflow.outputs(of: task) { offerEvictions(of: output.file) }

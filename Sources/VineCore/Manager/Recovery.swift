@@ -34,7 +34,10 @@ extension Manager {
     let commitsOfNode = commits.values.filter { $0.worker == worker }
       .sorted { ($0.value.file, $0.value.attempt) < ($1.value.file, $1.value.attempt) }
     for commit in commitsOfNode { restartCommit(commit, effects: &effects) }
-    for file in orphans { replaceValueIfNeeded(of: file, at: now, effects: &effects) }
+    for file in orphans {
+      replaceValueIfNeeded(of: file, at: now, effects: &effects)
+      wantSpares(of: file)
+    }
     for (attempt, wasFirst) in lost {
       attemptLost(attempt, wasRunning: wasFirst, at: now, effects: &effects)
     }

@@ -24,6 +24,7 @@ extension Manager {
       // A value found to be missing here makes its producer ready again.
       planTransfers(at: now, effects: &effects)
     } while mayStart && (hasNewReady || settleFullDisks(at: now, effects: &effects))
+    if mayStart { makeSpares(effects: &effects) }
     settle(at: now, effects: &effects)
     finishIfDone(at: now, effects: &effects)
   }

@@ -318,7 +318,7 @@ extension Manager {
 
   mutating func begin(
     _ replica: UInt32, from source: TransferSource, _ sourceReplica: UInt32,
-    effects: inout [ManagerEffect]
+    isSpare: Bool = false, effects: inout [ManagerEffect]
   ) {
     let row = replicas[replica]
     var byteCount = knownByteCount(of: row.file)
@@ -327,7 +327,7 @@ extension Manager {
     if sourceReplica != .max { attempt = replicas[sourceReplica].attempt }
     if case .node = source { byteCount = replicas[sourceReplica].byteCount }
     let isSmall = byteCount >= 0 && byteCount <= Limits.smallFileByteCountMax
-    let cost = isSmall ? 1 : Limits.smallTransfersPerTransfer
+    let cost = isSpare ? 0 : isSmall ? 1 : Limits.smallTransfersPerTransfer
     if sourceReplica != .max {
       replicas[sourceReplica].pinCount += 1
       replicas[sourceReplica].readerCount += 1
@@ -338,7 +338,8 @@ extension Manager {
     let transfer = transfers.add(
       TransferRow(
         replica: replica, file: row.file, attempt: attempt, node: row.node, source: source,
-        sourceReplica: sourceReplica, cost: cost, began: turnTime))
+        sourceReplica: sourceReplica, cost: cost, began: turnTime, isSpare: isSpare,
+        server: isSpare ? replicas[sourceReplica].node : .none))
     replicas[replica].state = .creating
     replicas[replica].attempt = attempt
     replicas[replica].transfer = transfer
@@ -354,6 +355,7 @@ extension Manager {
   /// A transfer is over: its two nodes have room for what waits for them.
   mutating func endTraffic(of row: TransferRow, effects: inout [ManagerEffect]) {
     nodes[row.node].receiveLoad -= row.cost
+    endSpare(row)
     // As many as may fit, and not all that wait: each has to be looked at.
     for _ in 0..<row.cost {
       guard let replica = nodes[row.node].waitingReplicas.popFirst() else { break }

@@ -80,6 +80,7 @@ extension Manager {
     }
     if error == 0 {
       learnCost(of: row, byteCount: byteCount)
+      if row.isSpare { spares.madeCount += 1 }
       replicas[row.replica].attempt = row.attempt
       replicas[row.replica].state = .ready
       learnByteCount(byteCount, of: row.replica)
@@ -99,6 +100,7 @@ extension Manager {
     _ row: TransferRow, error: Int32, at now: Instant, effects: inout [ManagerEffect]
   ) {
     let replica = row.replica
+    if row.isSpare && !row.isSourceLost { spares.failureCounts[row.file, default: 0] += 1 }
     demands[row.file]?.usableCount -= 1
     replicas[replica].state = .planned
     replicas[replica].hasPart = true

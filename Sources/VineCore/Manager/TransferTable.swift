@@ -16,6 +16,10 @@ struct TransferRow {
   var began = Instant.zero
   /// Who served it is gone: that it fails says nothing about the file.
   var isSourceLost = false
+  /// It makes a copy for safety's sake: it takes nothing of its nodes' limits.
+  var isSpare = false
+  /// The node that sends it such a copy.
+  var server = NodeID.none
 }
 
 struct TransferTable {

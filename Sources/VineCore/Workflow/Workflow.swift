@@ -56,6 +56,8 @@ package struct Policy: Sendable, Equatable {
   package var placement = NodeChoice.files
   /// Transfers that one node serves at once.
   package var transfersPerSource = UInt16(Limits.transfersPerSourceMax)
+  /// Nodes that shall have what lies on nodes only, as long as tasks may still read it.
+  package var tempReplicas: UInt16 = 1
   package init() {}
 }
 

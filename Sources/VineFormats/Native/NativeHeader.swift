@@ -148,8 +148,8 @@ extension NativeReader {
       workflow.policy.placement = NodeChoice(rawValue: word) ?? .files
     }
     strictFiles = try flag(policy, "strict_files") ?? false
-    if let count = try integer(policy, "temp_replicas", in: 1...Int(UInt16.max)), count > 1 {
-      notYet(at(policy, "temp_replicas"), "`temp_replicas` above 1")
+    if let count = try integer(policy, "temp_replicas", in: 1...Int(UInt16.max)) {
+      workflow.policy.tempReplicas = UInt16(count)
     }
     if let count = try integer(policy, "transfers_per_source", in: 1...Int(UInt16.max)) {
       workflow.policy.transfersPerSource = UInt16(count)

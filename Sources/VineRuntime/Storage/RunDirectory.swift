@@ -77,6 +77,8 @@ struct SummaryFile: Codable, Equatable {
   /// Replicas that were given up for room, and their bytes.
   var evictions = 0
   var evictedBytes: Int64 = 0
+  /// Copies made for `temp_replicas`.
+  var spareCopies = 0
   var unwrittenOutputs: [String] = []
   /// Ranks that died, fell silent or could not be reached.
   var lostRanks: [Int] = []

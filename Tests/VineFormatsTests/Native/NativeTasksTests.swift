@@ -47,6 +47,8 @@ struct NativeTasksTests {
     #expect(!places.contains("tasks[5].gang"))
     #expect(!places.contains(#"files["db.tar.gz"].url"#))
     #expect(places.contains("policy.result_cache"))
+    #expect(!places.contains("policy.temp_replicas"))
+    #expect(loaded.workflow.policy.tempReplicas == 2)
     #expect(places.contains("categories.cfd.gpus"))
   }
 
