@@ -111,9 +111,36 @@ extension Workflow {
     let functions = libraries[id].functions
     let function =
       functions.indices.contains(Int(row.function)) ? functions[Int(row.function)] : "?"
-    let shown = text.slice(row.command).prefix(400).map { $0 < 0x20 ? UInt8(ascii: "$") : $0 }
-    let what = String(decoding: shown, as: UTF8.self)
     let over = row.commandKind == .chunk ? " over " : " "
-    return "\(name(of: id)).\(function)\(over)\(what)"
+    return "\(name(of: id)).\(function)\(over)\(argumentsText(of: task))"
+  }
+
+  /// The start of a call's arguments as its description has them.
+  private func argumentsText(of task: TaskID) -> String {
+    let inputs = stagedInputs(of: task)
+    var shown: [UInt8] = []
+    for part in text.slice(tasks[task].command).split(
+      separator: ArgumentMark.end, omittingEmptySubsequences: false)
+    where shown.count < 400 {
+      let mark = part.firstIndex { $0 == ArgumentMark.result || $0 == ArgumentMark.path }
+      shown += part[..<(mark ?? part.firstIndex(of: ArgumentMark.list) ?? part.endIndex)]
+      guard let mark else {
+        if part.contains(ArgumentMark.list) { shown += Array("[...]".utf8) }
+        continue
+      }
+      let digits = part[(mark + 1)...].prefix { UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 }
+      guard let place = Int(String(decoding: digits, as: UTF8.self)), place < inputs.count
+      else { continue }
+      let file = inputs[inputs.startIndex + place].file
+      if part[mark] == ArgumentMark.path {
+        shown += Array("{\"$file\": \"\(name(of: file))\"}".utf8)
+      } else {
+        let producer = files[file].producer
+        let task = producer == .none ? name(of: file) : name(of: producer)
+        shown += Array("{\"$ref\": \"\(task)\"}".utf8)
+      }
+    }
+    let line = String(decoding: shown.prefix(400), as: UTF8.self)
+    return line.replacing("\n", with: " ")
   }
 }
