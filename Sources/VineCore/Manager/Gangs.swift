@@ -58,11 +58,13 @@ extension Manager {
   ) {
     let wanted = workflow.requests[request]
     guard let places = chooseGang(wanted) else {
-      isBlocked[request] = true
       if !couldHaveGang(wanted) {
+        // Not blocked once they fail: nothing would ever unblock it for those that come later.
+        isBlocked[request] = !isRegistrationClosed
         if isRegistrationClosed { failAll(of: request, .fitsNoNode, effects: &effects) }
         return
       }
+      isBlocked[request] = true
       instances.heldRequest = request
       stopIdleInstances(at: now, effects: &effects)
       return
