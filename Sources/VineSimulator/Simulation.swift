@@ -244,7 +244,8 @@ package struct Simulation: ~Copyable {
       let value = FileValue(file, attempt: 0)
       nodes[index].cache[value] = .source(file)
       let time = now.adding(nanoseconds: faults?.delay() ?? 0)
-      heap.insert(.toManager(agent, .replicaFound(value, byteCount: 1)), at: time)
+      heap.insert(
+        .toManager(agent, .replicaFound(value, byteCount: byteCount(of: file))), at: time)
       end = max(end, time)
     }
     heap.insert(.toManager(agent, .recallEnded), at: end)
