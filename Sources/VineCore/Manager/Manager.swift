@@ -407,8 +407,8 @@ package struct Manager: ~Copyable {
       values.accepted[task.index] = attempt.number
       append(record, effects: &effects)
       adoptHashes(of: attempt, effects: &effects)
+      adoptResult(of: attempt, effects: &effects)
     }
-    adoptResult(of: attempt, effects: &effects)
     commitOutputs(of: task, effects: &effects)
     unpinInputs(of: task, on: node, effects: &effects)
     releaseConsumption(of: task, effects: &effects)

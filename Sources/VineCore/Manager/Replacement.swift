@@ -43,6 +43,8 @@ extension Manager {
       }
     }
     adoptHashes(of: attempt, effects: &effects)
+    // Before its readers are looked after: they would find it nowhere, and have it made once more.
+    adoptResult(of: attempt, effects: &effects)
     if !isSame && old != 0 { invalidateConsumers(of: task, at: now, effects: &effects) }
     if !isSame { effects.append(.endGroup) }
   }
