@@ -33,13 +33,16 @@ package struct ForeverEntry: Codable, Equatable, Sendable {
 package struct ForeverCache: Sendable {
   let path: String
 
-  /// The cache below `scratch` (a run's `SCRATCH/vine-mpi-UID`), which is made if it is not there.
+  /// The cache below `scratch` (a run's `SCRATCH/vine-mpi-UID`). Its directories are made when there
+  /// is something to keep; those that are there must be ours.
   static func open(below scratch: String) throws(RuntimeError) -> ForeverCache {
     let cache = ForeverCache(path: "\(scratch)/forever")
-    for path in [cache.path, cache.data, cache.keys] {
-      try ScratchDirectory.makePrivate(path)
-    }
+    if access(cache.path, F_OK) == 0 { try cache.make() }
     return cache
+  }
+
+  private func make() throws(RuntimeError) {
+    for path in [path, data, keys] { try ScratchDirectory.makePrivate(path) }
   }
 
   var data: String { "\(path)/data" }
@@ -64,6 +67,7 @@ package struct ForeverCache: Sendable {
 
   /// Adds the file or tree at `source` under `key`; `entry` says the rest. Returns an errno.
   func store(_ source: String, as key: ContentHash, _ entry: ForeverEntry) -> Int32 {
+    do throws(RuntimeError) { try make() } catch { return error.errno == 0 ? EPERM : error.errno }
     let lock = Lock(path, LOCK_SH)
     defer { lock.release() }
     let part = "\(data)/part-\(getpid())-\(key.text)"
