@@ -461,6 +461,68 @@ END
     assert_ran 1 side
 }
 
+test_hosts_temps_with_copies_outlive_their_node() { # 90 s
+    # Case 10: the same chain with two copies of everything; nothing is made again.
+    need_recovery
+    up_hosts 3
+    # The manager's host is to be busy with something else.
+    cores=$cores flow <<'END'
+more["policy"] = {"temp_replicas": 2}
+task("busy", hold + "true", priority=9, cores=int(os.environ["cores"]))
+for i in range(6):
+    reads = [f"temp{i - 1}"] if i else []
+    task(f"t{i}", f"{{ cat {' '.join(reads)} < /dev/null; echo {i}; }} > temp{i}; hostname > {work}/last-host", reads, [f"temp{i}"])
+task("waits", hold + "true", [f"temp{i}" for i in range(6)])
+task("end", "cat temp0 temp5 > end", [f"temp{i}" for i in range(6)], ["end"], after=["waits"])
+END
+    mkdir -p scratch
+    "$tests/TestBed/hosts" run 1 --enable-recovery -- "$VINE_MPI" w.json --run-dir run --node-timeout 5 >said 2>&1 &
+    wait_for 60 test -e ran/waits
+    local host
+    host=$(<last-host)
+    if [[ $host == host1 ]]; then
+        touch gate
+        wait || true
+        skip "the chain was made on the manager's host"
+    fi
+    wait_for 30 has_six_elsewhere "$host"
+    "$tests/TestBed/hosts" crash "$host"
+    touch gate
+    wait_for 60 test -e run/outcome
+    sleep 1
+    # mpirun waits for its lost daemon for ever.
+    # shellcheck disable=SC2046
+    kill -KILL $(named mpirun) || true
+    wait || true
+    assert_equal 0 "$(outcome run)" outcome
+    assert_file end "$(echo 0; seq 0 5)"
+    assert_ran 1 t0 t1 t2 t3 t4 t5
+}
+# has_six_elsewhere HOST: each of six temps is in a cache of another host than HOST
+has_six_elsewhere() {
+    local host count=0
+    for host in host1 host2 host3; do
+        [[ $host != "$1" ]] || continue
+        count=$((count + $("$tests/TestBed/hosts" exec "$host" find /tmp -xdev -path '*/cache/*-1' -type f 2>/dev/null | wc -l)))
+    done
+    ((count >= 6))
+}
+
+test_hosts_the_end_does_not_wait_for_copies() { # 60 s
+    up_hosts 3
+    flow <<'END'
+more["policy"] = {"temp_replicas": 3}
+for i in range(3):
+    task(f"big{i}", f"head -c 300000000 /dev/zero > temp{i}", [], [f"temp{i}"])
+    task(f"end{i}", f"stat -L -c %s temp{i} > end{i}", [f"temp{i}"], [f"end{i}"])
+END
+    "$tests/TestBed/hosts" run 1 -- "$VINE_MPI" w.json --run-dir run >said 2>&1 || fail "status $?"
+    assert_equal 0 "$(outcome run)" outcome
+    assert_file end0 300000000
+    assert_file end2 300000000
+    assert_ran 1 big0 big1 big2
+}
+
 # ---- Many crashes
 
 # Values that differ each time they are made, crash after crash: whatever was published once stays
