@@ -127,6 +127,8 @@ package struct SimulationResult: Sendable {
   package var messageCount = 0
   package var eventCount = 0
   package var turnCount = 0
+  /// Copies made for `temp_replicas`.
+  package var spareCount = 0
   /// Replicas that the manager gave up for room.
   package var evictionCount = 0
   package var evictedByteCount: Int64 = 0

@@ -403,6 +403,7 @@ package struct Simulation: ~Copyable {
 
   private mutating func conclude() {
     result.traceHash = trace.value
+    result.spareCount = manager.spareCount
     result.evictionCount = manager.evictionCount
     result.evictedByteCount = manager.evictedByteCount
     let coreCount = cluster.nodes.reduce(0) { $0 + $1.coreCount }

@@ -20,4 +20,9 @@ private let fixedRun =
     #expect(simulateSeed(42).summary == simulateSeed(42).summary)
     #expect(simulateSeed(42).summary == fixedRun)
   }
+
+  @Test func randomRunsMakeSpareCopies() {
+    let runs = (0..<300).map { simulateSeed($0) }
+    #expect(runs.contains { $0.result.spareCount > 3 })
+  }
 }
