@@ -68,7 +68,7 @@ void-running    Replacement.swift   s/attempts\[slot\].isVoid = true//
 remade-consumer Replacement.swift   s/guard values.accepted\[consumer.index\] != 0 else/guard tasks[consumer.index].state == .done else/
 same-value      Replacement.swift   s/if fresh != old { return false }//
 no-invalidation Replacement.swift   s/if !isSame \&\& old != 0 { invalidateConsumers.*//
-orphans         Recovery.swift      s/for file in orphans { replaceValueIfNeeded.*//
+orphans         Recovery.swift      s/for file in orphans {/for file in orphans where file == .none {/
 agent-work      Recovery.swift      s/restartAgentWork(on: node, of: worker, effects: \&effects)//
 agent-commits   Recovery.swift      s/for commit in commitsOfNode { .*//
 heirs           Replacement.swift   s/values.heirs\[replica\] = heir//
@@ -76,6 +76,11 @@ no-more-nodes   Recovery.swift      s/for request in isBlocked.indices .*//
 dead-node       NodeTable.swift     s/!rows\[node\].isDead \&\& rows\[node\].pool.fits/rows[node].pool.fits/
 restored-count  Restore.swift       s/restored.attemptCounts\[task.index\], restored.accepted\[task.index\])/0, 0)/
 restored-needs  Restore.swift       s/replaceValueIfNeeded(of: output.file.*//
+late-result     Replacement.swift   s/^    adoptResult(of: attempt, effects: \&effects)//
+gang-blocked    Gangs.swift         s/isBlocked\[request\] = !isRegistrationClosed/isBlocked[request] = true/
+evict-pinned    Eviction.swift      s/guard row.pinCount == 0, row.isUsable/guard row.isUsable/
+evict-last      Eviction.swift      s/return !isUnwritten .. mayBeRemade(producer) ? .remade : nil/return .remade/
+unreserved      Capacity.swift      s/nodes\[row.node\].disk.attemptByteCount .+= byteCount//
 half-group      ../Journal/JournalReader.swift s/if frame.type == .groupBegin {/if frame.type == .groupBegin, offset < 0 {/
 torn-frame      ../Journal/SegmentFormat.swift s/guard crc32c(UnsafeRawBufferPointer(rebasing: bytes\[start.*== checksum$/guard start > 0/
 fence           ../Journal/JournalPlan.swift s/if name > fence.segment {/if name > fence.segment, place < 0 {/;s/= Int(clamping: fence.byteCount)/= .max/;s/if let nextRecord { .*}//
