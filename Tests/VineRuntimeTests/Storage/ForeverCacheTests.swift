@@ -83,6 +83,8 @@ struct ForeverCacheTests {
   @Test func anEntryThatIsNotOursIsNone() throws {
     let directory = try TemporaryDirectory()
     let cache = try ForeverCache.open(below: directory.path)
+    #expect(access(cache.path, F_OK) != 0, "nothing is kept, so nothing is made")
+    #expect(FileTree.makeDirectories(cache.keys) == 0)
     let text =
       #"{"byteCount": 1, "content": "../../etc/passwd", "isDirectory": false, "kind": "", "#
       + #""name": "", "run": ""}"#
