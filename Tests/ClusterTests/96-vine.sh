@@ -40,7 +40,8 @@ test_vine_each_byte_is_read_once() {
     assert_equal 50000001 "$(summed 'f["sharedFileSystemBytes"]')" "bytes read from the shared file system"
     assert_equal 1 "$(summed 'f["sharedFileSystemReads"]')" "reads"
     assert_equal $((7 * 50000001)) "$(summed 'f["nodeToNodeBytes"]')" "bytes between nodes"
-    assert_equal 0 "$(summed 's["bytes"]["throughManager"]')" "bytes through the manager"
+    # Orders and reports pass through the manager, and no part of the 400 MB that moved.
+    assert_equal True "$(summed '0 < s["bytes"]["throughManager"] < 1000000')" "bytes of the manager's messages"
     assert_equal 50000001 "$(summed 's["bytes"]["sharedFileSystemToNode"]')" "all bytes read"
     # All seven were ordered to read along before the first had it.
     assert_equal 7 "$(grep -c $'\t+host' transfers.tsv)" "files passed on while they came"

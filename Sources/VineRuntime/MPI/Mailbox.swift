@@ -79,6 +79,8 @@ package final class Mailbox {
   private var lost: Set<Int> = []
   /// Peers that MPI could not reach and nobody was told of.
   private var failures: [Int] = []
+  /// Of all messages that were sent and received over MPI.
+  private(set) var movedByteCount: Int64 = 0
   /// Errors of receives since the last message.
   private var receiveErrorCount = 0
   /// Processes on this node to wake when a message went to them, by rank.
@@ -159,6 +161,7 @@ package final class Mailbox {
         &row.request)
       if code != cmpi_success() { return fail(address.rank) }
       offset += count
+      movedByteCount += Int64(count)
       switch finishSend(&row) {
       case .done: break
       case .pending:
@@ -303,6 +306,7 @@ package final class Mailbox {
       if code == cmpi_success() {
         if flag == 0 { break }
         receiveErrorCount = 0
+        movedByteCount += Int64(byteCount)
         let packet = UnsafeRawBufferPointer(
           start: ring.rows[ring.next].buffer, count: Int(byteCount))
         count += unpack(packet, from: Int(source), &ring.partial, deliver)

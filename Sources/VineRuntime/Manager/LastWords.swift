@@ -55,6 +55,7 @@ extension ManagerLoop {
     summary.bytes.nodeToNode = totals.receivedByteCount
     summary.bytes.nodeToSharedFileSystem = totals.sharedWrittenByteCount
     summary.sharedFileSystemReads = totals.sharedReadCount
+    summary.bytes.throughManager = mailbox.movedByteCount
     summary.bytes.inline = traffic.inlineByteCount
     summary.files = traffic.files(of: core.workflow, countMax: SummaryFile.filesMax)
     for (index, name) in directory.nodeNames.enumerated() {

@@ -32,7 +32,7 @@ struct SummaryFile: Codable, Equatable {
     var sharedFileSystemToNode: Int64 = 0
     var nodeToNode: Int64 = 0
     var nodeToSharedFileSystem: Int64 = 0
-    /// Of files, that passed through the manager: never any.
+    /// Of all messages that the manager sent and received over MPI, whatever is in them.
     var throughManager: Int64 = 0
     /// Inline contents of the description, which the manager sends along.
     var inline: Int64 = 0
