@@ -265,6 +265,27 @@ test_hosts_a_killed_host_is_lost() {
     assert_lost host3 2
     nothing_left
 }
+test_hosts_a_replay_outlives_a_host() { # 300 s
+    # A recorded workflow on 4 hosts, of which one dies halfway: each task still saw the right bytes.
+    local name=epigenomics-chameleon-ilmn-6seq-50k-001 oracle=$VINE_SHARED/tools/wf_oracle.py
+    [[ -d $VINE_SHARED/workflows/dev ]] || skip "no recorded workflows (VINE_SHARED)"
+    need python3
+    need_recovery
+    up_hosts 4
+    cp "$VINE_SHARED/workflows/dev/$name.json" w.json
+    begin hosts:4:2 --replay --time-scale 0.01 --bytes-scale 0.0001 --digests digests --trace trace
+    wait_for 60 begun_tasks 400
+    "$tests/TestBed/hosts" kill host3
+    ended_on_hosts 200
+    assert_equal 0 "$status" status
+    assert_equal 2 "$(lost_ranks)" "lost ranks"
+    python3 "$oracle" w.json -P $((4 * cores)) -M 4 --digests expected --bytes-scale 0.0001 >oracle.out
+    grep -v '^#' digests | LC_ALL=C sort >found
+    LC_ALL=C sort expected | LC_ALL=C comm -23 found - >unexpected
+    [[ -s found && ! -s unexpected ]] || fail "digests that are not the oracle's"
+    assert_equal 1695 "$(grep -v '^#' trace | cut -f 1 | sort -u | wc -l)" "accepted attempts"
+}
+begun_tasks() { (($("$VINE_MPI" journal dump run 2>/dev/null | grep -c DONE) >= $1)); }
 # assert_lost HOST COUNT: so many ranks were lost, and no task ended there
 assert_lost() {
     assert_equal "$2" "$(lost_ranks)" "lost ranks"

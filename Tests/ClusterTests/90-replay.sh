@@ -48,8 +48,8 @@ test_replay_7_ranks() { # 500 s
     recorded
     replay_all 7 "$cores" 1
 }
-test_replay_3_hosts() { # 500 s
+test_replay_4_hosts() { # 500 s
     recorded
-    up_hosts 3
-    replay_all hosts:3:2 $((3 * cores)) 3
+    up_hosts 4
+    replay_all hosts:4:2 $((4 * cores)) 4
 }
