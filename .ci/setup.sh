@@ -88,7 +88,7 @@ setup_build() {
 setup_tests() {
     local pair
     for pair in ip:iproute2 python3:python3 cmake:cmake taskset:util-linux ps:procps \
-        cc:gcc gfortran:gfortran bwa:bwa samtools:samtools bcftools:bcftools; do
+        curl:curl bzip2:bzip2 xz:xz-utils zstd:zstd cc:gcc gfortran:gfortran bwa:bwa samtools:samtools bcftools:bcftools; do
         command -v "${pair%%:*}" >/dev/null || setup_apt "${pair#*:}" 2>/dev/null || true
     done
     python3 -m pip --version >/dev/null 2>&1 || setup_apt python3-pip 2>/dev/null || true
