@@ -28,9 +28,5 @@ static inline unsigned chwloc_numa_node(hwloc_topology_t topology, hwloc_obj_t o
   hwloc_obj_t node = os_index < 0 ? NULL : hwloc_get_numanode_obj_by_os_index(topology, (unsigned)os_index);
   return node ? node->logical_index : 0;
 }
-// Bytes of memory of the whole machine as hwloc sees it.
-static inline unsigned long long chwloc_memory(hwloc_topology_t topology) {
-  return hwloc_get_root_obj(topology)->total_memory;
-}
 
 #endif

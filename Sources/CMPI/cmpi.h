@@ -19,7 +19,6 @@ typedef struct { MPI_Request handle; } cmpi_request;
 static inline int cmpi_success(void) { return MPI_SUCCESS; }
 static inline cmpi_comm cmpi_world(void) { return (cmpi_comm){MPI_COMM_WORLD}; }
 static inline cmpi_request cmpi_request_null(void) { return (cmpi_request){MPI_REQUEST_NULL}; }
-static inline int cmpi_is_initialized(void) { int flag = 0; MPI_Initialized(&flag); return flag; }
 
 // Only the loop thread of a rank calls MPI (MPI_THREAD_FUNNELED, MPI 3.1 section 12.4), unless
 // functions that use MPI are to run beside it (MPI_THREAD_MULTIPLE): `are_threads_many`, which
