@@ -426,10 +426,36 @@ def run_one(functions, kind, body):
     return run_call(functions, parse_call(body))
 
 
+class Queue:
+    """Calls that have not begun; the rank adds to them and takes them back."""
+
+    def take_input(self):
+        """Reads what there is; False when the rank wants no more."""
+        frames = []
+        self.channel.receive(frames)
+        for frame in frames:
+            if frame[0] == CANCEL:
+                self.cancel(int.from_bytes(frame[1], "little"))
+            elif frame[0] == STOP:
+                return False
+            else:
+                self.queue.append(frame)
+        return self.channel.is_open
+
+    def take_back(self, number):
+        """The report that a call had not begun, or None."""
+        wanted = number.to_bytes(8, "little")
+        for frame in self.queue:
+            if frame[1][:8] == wanted:
+                self.queue.remove(frame)
+                return struct.pack("<IBQ", 9, RETURNED, number)
+        return None
+
+
 # ---- direct ----------------------------------------------------------------------------------------
 
 
-class Direct:
+class Direct(Queue):
     def __init__(self, channel, functions):
         self.channel = channel
         self.functions = functions
@@ -447,27 +473,10 @@ class Direct:
             self.gathered = []
             self.gathered_count = 0
 
-    def take_input(self):
-        """Reads what there is; False when the rank wants no more."""
-        frames = []
-        self.channel.receive(frames)
-        for frame in frames:
-            kind = frame[0]
-            if kind == CANCEL:
-                self.cancel(int.from_bytes(frame[1], "little"))
-            elif kind == STOP:
-                return False
-            else:
-                self.queue.append(frame)
-        return self.channel.is_open
-
     def cancel(self, number):
-        wanted = number.to_bytes(8, "little")
-        for frame in self.queue:
-            if frame[1][:8] == wanted:
-                self.queue.remove(frame)
-                self.gathered.append(struct.pack("<IBQ", 9, RETURNED, number))
-                return
+        report = self.take_back(number)
+        if report:
+            self.gathered.append(report)
 
     def serve(self):
         queue = self.queue
@@ -567,7 +576,7 @@ class Child:
         return self.status is not None
 
 
-class Fork:
+class Fork(Queue):
     def __init__(self, channel, functions, slots):
         refuse_threads()
         self.channel = channel
@@ -689,25 +698,11 @@ class Fork:
             except OSError:
                 pass
 
-    def take_input(self):
-        frames = []
-        self.channel.receive(frames)
-        for frame in frames:
-            if frame[0] == CANCEL:
-                self.cancel(int.from_bytes(frame[1], "little"))
-            elif frame[0] == STOP:
-                return False
-            else:
-                self.queue.append(frame)
-        return self.channel.is_open
-
     def cancel(self, number):
-        wanted = number.to_bytes(8, "little")
-        for frame in self.queue:
-            if frame[1][:8] == wanted:
-                self.queue.remove(frame)
-                self.channel.write(struct.pack("<IBQ", 9, RETURNED, number))
-                return
+        report = self.take_back(number)
+        if report:
+            self.channel.write(report)
+            return
         for descriptor, child in self.children.items():
             if child.number == number:
                 self.forget(descriptor)
