@@ -62,6 +62,18 @@ package enum Limits {
   /// What a node is assumed to receive from another in a second, until it was measured: a link of
   /// 1 Gbit/s.
   static let assumedBytesPerSecond = 125_000_000.0
+  /// Inputs of a task that are looked at to find the node that has most of them.
+  static let inputLooksMax = 32
+  /// Moving inputs that takes less than this, in nanoseconds, is not worth waiting for a busy node.
+  package static let patienceNanosecondsMin: Int64 = 20_000_000
+  /// A task waits for a busy node that has its inputs no longer than this in all, in nanoseconds, and
+  /// no longer than moving them would take.
+  package static let patienceNanosecondsMax: Int64 = 120_000_000_000
+  /// Nodes that one task waits for at once, and tasks that may wait for one node.
+  static let patientNodesMax = 4
+  static let patientTasksPerNodeMax = 1_024
+  /// Tasks that wait for a node that are looked at when it has room.
+  static let patientLooksMax = 16
   /// Bytes of a transfer that tell something of the bandwidth.
   static let measuredByteCountMin: Int64 = 1 << 20
   /// Bytes that an attempt's sandbox is taken to need if it declares none: directory and small files.

@@ -79,6 +79,8 @@ package struct SimulationOptions: Sendable {
   package var isIdeal = false
   /// Short tasks are sent ahead of the cores they will run on.
   package var usesLanes = true
+  /// Tasks wait for a busy node that has their inputs.
+  package var waitsForInputs = true
   /// Stands for a task whose duration nobody knows.
   package var defaultMicroseconds: Int64 = 1_000_000
   /// Files are up to so many times as large as their hints say, or as small; 1: the hints are right.
@@ -129,6 +131,8 @@ package struct SimulationResult: Sendable {
   package var turnCount = 0
   /// Copies made for `temp_replicas`.
   package var spareCount = 0
+  /// Tasks that waited for a busy node that has their inputs.
+  package var patientCount = 0
   /// Replicas that the manager gave up for room.
   package var evictionCount = 0
   package var evictedByteCount: Int64 = 0

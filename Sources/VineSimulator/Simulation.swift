@@ -73,6 +73,7 @@ package struct Simulation: ~Copyable {
     var managerOptions = ManagerOptions()
     managerOptions.ignoresData = options.isIdeal
     managerOptions.usesLanes = options.usesLanes && !options.isIdeal
+    managerOptions.waitsForInputs = options.waitsForInputs
     managerOptions.defaultEstimateMicroseconds = options.defaultMicroseconds
     self.managerOptions = managerOptions
     network = SimulatedNetwork(cluster, workerCount: 0)
@@ -404,6 +405,7 @@ package struct Simulation: ~Copyable {
   private mutating func conclude() {
     result.traceHash = trace.value
     result.spareCount = manager.spareCount
+    result.patientCount = manager.patientCount
     result.evictionCount = manager.evictionCount
     result.evictedByteCount = manager.evictedByteCount
     let coreCount = cluster.nodes.reduce(0) { $0 + $1.coreCount }

@@ -132,6 +132,7 @@ extension Manager {
   /// Enters a ready task among those that look for a node.
   mutating func enqueue(_ task: TaskID, at now: Instant) {
     hasNewReady = true
+    if !patience.isEmpty { patience.remove(task) }
     if !instances.readySince.isEmpty { instances.readySince[task.index] = now }
     let row = workflow.tasks[task]
     let order: Int64 =

@@ -65,6 +65,8 @@ struct RoomQueue {
 /// Why a task was not given a node, or which one it was given.
 enum NodeAnswer {
   case node(NodeID)
+  /// One that has its inputs will have room soon.
+  case wait(WaitChoice)
   case noCores
   case noRoom
 }

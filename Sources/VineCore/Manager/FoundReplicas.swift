@@ -18,6 +18,7 @@ extension Manager {
       demands[file]?.usableCount += 1
       offer(replica)
       wake(file)
+      noteArrival(of: file, on: node)
       dropIfUnused(replica, effects: &effects)
       return
     }

@@ -18,7 +18,29 @@ extension Manager {
     }
     invariant(active == attempts.liveCount, "attempts without tasks")
     for node in nodes.rows.ids { checkPool(of: node) }
+    checkPatience()
     checkTransfers()
+  }
+
+  private func checkPatience() {
+    var counts = Array(repeating: 0, count: patience.queues.count)
+    for row in patience.rows.values {
+      for node in row.choice.nodes { counts[node.index] += 1 }
+      let latest = (patience.since[row.key.task] ?? .zero)
+        .adding(nanoseconds: Limits.patienceNanosecondsMax)
+      invariant(row.choice.deadline <= latest, "a task waits for its inputs without end")
+    }
+    for (index, queue) in patience.queues.enumerated() {
+      invariant(queue.count == counts[index], "tasks that wait for a node are miscounted")
+    }
+    for (node, running) in allocationsOfNode.enumerated() {
+      for (place, allocation) in running.enumerated() {
+        let row = allocations[allocation]
+        invariant(
+          !row.isFree && row.node.index == node && Int(row.placeOnNode) == place,
+          "an allocation is not where its node has it")
+      }
+    }
   }
 
   private func checkTransfers() {

@@ -33,6 +33,10 @@ package struct Manager: ~Copyable {
   var ready: [Heap<ReadyKey>]
   /// Requests for which the last look found no room anywhere.
   var isBlocked: [Bool]
+  /// Tasks that wait for a node that has their inputs.
+  var patience = PatienceBook()
+  /// What runs on each node, gangs apart, in no order.
+  var allocationsOfNode: [[UInt32]] = []
   /// Allocations of each request that could take a further attempt behind their first.
   var hungryLanes: [Deque<AllocationID>]
   /// Mean duration in nanoseconds by (category, request), for the depth of lanes.
@@ -154,7 +158,9 @@ package struct Manager: ~Copyable {
 
   /// When `schedule` wants to be called though nothing happened; nil when it need not be.
   package var nextDeadline: Instant? {
-    let deadlines = [settlingDeadline, watchedLanes.min?.deadline, gangDeadline]
+    let deadlines = [
+      settlingDeadline, watchedLanes.min?.deadline, gangDeadline, patience.limits.min?.deadline,
+    ]
     return deadlines.compactMap { $0 }.min()
   }
 
@@ -299,6 +305,7 @@ package struct Manager: ~Copyable {
     demands[value.file]?.usableCount += 1
     offer(replica)
     wake(value.file)
+    noteArrival(of: value.file, on: node)
   }
 
   /// Whether a node has a value already, or is about to get it: the report comes a second time.

@@ -114,6 +114,8 @@ package struct ManagerOptions: Sendable {
   package var ignoresData = false
   /// Short tasks are sent ahead of the cores they will run on.
   package var usesLanes = true
+  /// Tasks wait for a busy node that has their inputs where that is quicker than to move those.
+  package var waitsForInputs = true
   /// No task is started that would not end by then; nil: there is time.
   package var endsAt: Instant?
   /// Stands for a task without an estimate where the order wants one, in microseconds.

@@ -26,6 +26,7 @@ extension Manager {
     if nodes[node].isDead {
       // What found no room so far may now fit nowhere.
       for request in isBlocked.indices { isBlocked[request] = false }
+      wakePatient(ofLost: node)
       orphans = loseReplicas(on: node, effects: &effects)
     } else if wasAgent {
       restartAgentWork(on: node, of: worker, effects: &effects)

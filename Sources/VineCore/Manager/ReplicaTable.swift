@@ -97,6 +97,9 @@ struct ReplicaTable {
   private var usages: [NodeUsage] = []
   /// Rows removed so far.
   private(set) var removalCount = 0
+  /// Somebody wants to know of which files a replica went.
+  var isWatched = false
+  private var removedFiles: [FileID] = []
   /// Of all replicas together.
   private(set) var byteCount: Int64 = 0
 
@@ -160,6 +163,7 @@ struct ReplicaTable {
     byteCount &-= row.byteCount
     usages[row.node.index].replicaCount -= 1
     removalCount += 1
+    if isWatched { removedFiles.append(row.file) }
     if row.previousOnNode == .max {
       usages[row.node.index].first = row.nextOnNode
     } else {
@@ -175,6 +179,13 @@ struct ReplicaTable {
       pool[previous].next = row.next
     }
     pool.remove(replica)
+  }
+
+  /// Files of which a replica went since this was last asked, if they are watched.
+  mutating func takeRemoved() -> [FileID] {
+    let files = removedFiles
+    removedFiles = []
+    return files
   }
 
   /// The first `limit` replicas of `file`, newest first.

@@ -13,6 +13,8 @@ extension Manager {
     unblockForIdleInstances()
     retireStuckRanks(at: now, effects: &effects)
     endHold()
+    if !patience.isEmpty && (!mayStart || attempts.liveCount == 0) { wakeAllPatient() }
+    _ = wakePatient(at: now)
     repeat {
       hasNewReady = false
       if mayStart { placeReadyTasks(at: now, effects: &effects) }
@@ -23,7 +25,8 @@ extension Manager {
       }
       // A value found to be missing here makes its producer ready again.
       planTransfers(at: now, effects: &effects)
-    } while mayStart && (hasNewReady || settleFullDisks(at: now, effects: &effects))
+    } while mayStart
+      && (hasNewReady || wakePatient(at: now) || settleFullDisks(at: now, effects: &effects))
     if mayStart { makeSpares(effects: &effects) }
     settle(at: now, effects: &effects)
     finishIfDone(at: now, effects: &effects)
@@ -61,6 +64,7 @@ extension Manager {
     case .node(let node):
       ready[request].removeMin()
       start(task, on: node, at: now, effects: &effects)
+    case .wait(let choice): beginWaiting(request, choice, at: now)
     case .noCores:
       if isRegistrationClosed && !nodes.couldFitSomewhere(workflow.requests[request]) {
         failAll(of: request, .fitsNoNode, effects: &effects)
@@ -135,8 +139,10 @@ extension Manager {
     }
     var isShortOfRoom = false
     if workflow.policy.placement == .files && !options.ignoresData && nodes.count > 1 {
-      for node in nodesByInputBytes(for: task) where nodes.fits(request, on: node) {
-        if makeRoom(for: task, on: node, effects: &effects) { return .node(node) }
+      let holders = holders(of: task)
+      if let choice = reasonToWait(task, request, holders) { return .wait(choice) }
+      for holder in holders where nodes.fits(request, on: holder.node) {
+        if makeRoom(for: task, on: holder.node, effects: &effects) { return .node(holder.node) }
         isShortOfRoom = true
       }
     }
@@ -152,26 +158,6 @@ extension Manager {
     nodes.giveBack(refused)
     if let found { return .node(found) }
     return isShortOfRoom || !refused.isEmpty ? .noRoom : .noCores
-  }
-
-  /// The nodes that hold some of a task's input bytes, most of them first. Looks at a few replicas of
-  /// a few inputs: what is on many nodes does not tell them apart.
-  private func nodesByInputBytes(for task: TaskID) -> [NodeID] {
-    var candidates: [(node: NodeID, byteCount: Int64)] = []
-    for input in workflow.inputs(of: task).prefix(32) {
-      for index in replicas.replicas(of: input.file, limit: 8) {
-        let replica = replicas[index]
-        // An empty file still saves a transfer.
-        let weight = max(replica.byteCount, 1)
-        if let place = candidates.firstIndex(where: { $0.node == replica.node }) {
-          candidates[place].byteCount += weight
-        } else {
-          candidates.append((replica.node, weight))
-        }
-      }
-    }
-    candidates.sort { ($1.byteCount, $0.node) < ($0.byteCount, $1.node) }
-    return candidates.map(\.node)
   }
 
   private mutating func chooseRandomNode(
@@ -205,6 +191,7 @@ extension Manager {
           node: node, worker: nodes.takeExecutor(of: node),
           grant: nodes.grant(workflow.requests[Int(request)], on: node), request: request,
           headSince: now)))
+    noteAllocation(allocation)
     if workflow.requests[Int(request)].library != .none { openInstance(allocation) }
     let slot = beginAttempt(of: task, in: allocation, at: now)
     if options.usesLanes { offerLane(allocation) }
@@ -216,6 +203,7 @@ extension Manager {
   ) -> UInt32 {
     tasks[task.index].attemptCount += 1
     tasks[task.index].become(.staging)
+    if !patience.since.isEmpty { patience.since[task] = nil }
     let slot = attempts.add(
       AttemptRow(
         attempt: AttemptID(task, UInt32(tasks[task.index].attemptCount)),
@@ -300,6 +288,8 @@ extension Manager {
   mutating func free(_ allocation: AllocationID) {
     let row = allocations[allocation.rawValue]
     nodes.release(row.grant, on: row.node)
+    forgetAllocation(allocation)
+    if patience.count(on: row.node) > 0 { patience.roomyNodes.append(row.node) }
     allocations[allocation.rawValue].isFree = true
     allocations[allocation.rawValue].isHungry = false
     allocations.remove(allocation.rawValue)
@@ -308,6 +298,23 @@ extension Manager {
     where isBlocked[request] && nodes.fits(workflow.requests[request], on: row.node) {
       isBlocked[request] = false
     }
+  }
+
+  /// Enters a new allocation among those of its node.
+  private mutating func noteAllocation(_ allocation: AllocationID) {
+    let node = allocations[allocation.rawValue].node.index
+    while allocationsOfNode.count <= node { allocationsOfNode.append([]) }
+    allocations[allocation.rawValue].placeOnNode = UInt32(allocationsOfNode[node].count)
+    allocationsOfNode[node].append(allocation.rawValue)
+  }
+
+  private mutating func forgetAllocation(_ allocation: AllocationID) {
+    let row = allocations[allocation.rawValue]
+    if row.placeOnNode == .max { return }
+    let last = allocationsOfNode[row.node.index].removeLast()
+    if last == allocation.rawValue { return }
+    allocationsOfNode[row.node.index][Int(row.placeOnNode)] = last
+    allocations[last].placeOnNode = row.placeOnNode
   }
 
   // MARK: Lanes
@@ -341,7 +348,9 @@ extension Manager {
         guard row.isHungry, !row.isFree, Int(row.request) == request else { continue }
         let depth = laneDepth(for: key.task)
         let isFull = Int(row.attemptCount) >= Int(row.slots) + depth
-        if isFull || isOverdue(row, at: now) || !takesCalls(row) {
+        // A task that waits for this node is to have its turn.
+        let isAwaited = row.phase == .none && patience.count(on: row.node) > 0
+        if isFull || isAwaited || isOverdue(row, at: now) || !takesCalls(row) {
           allocations[allocation.rawValue].isHungry = false
         } else if hasAllInputs(key.task, on: row.node),
           makeRoom(for: key.task, on: row.node, effects: &effects)

@@ -404,6 +404,7 @@ extension Manager {
       replicas[replica].attempt == value.attempt
     else { return }
     replicas[replica].isDamaged = true
+    if !patience.isEmpty { patience.losses.append(file) }
     hasLosses = true
     if let commit = commits[value], nodeOfWorker[commit.worker.index] == node {
       commits[value]?.isDamaged = true

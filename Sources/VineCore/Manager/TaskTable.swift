@@ -139,6 +139,8 @@ struct AllocationRow {
   var idleSince = Instant.zero
   /// Tells the values of the library's files apart from later ones.
   var stamp: UInt64 = 0
+  /// Where it stands among the allocations of its node; `.max`: it does not.
+  var placeOnNode: UInt32 = .max
 }
 
 /// When a lane is to be looked at. An entry whose time is not the lane's own any more is stale.

@@ -87,6 +87,7 @@ extension Manager {
       replicas[row.replica].hasPart = false
       offer(row.replica)
       wake(row.file)
+      noteArrival(of: row.file, on: row.node)
       commitIfWanted(row.file, effects: &effects)
       wakeWaiters(of: row.replica, effects: &effects)
       dropIfUnused(row.replica, effects: &effects)

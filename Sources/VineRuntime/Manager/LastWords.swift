@@ -69,6 +69,7 @@ extension ManagerLoop {
     summary.evictions = core.evictionCount
     summary.evictedBytes = core.evictedByteCount
     summary.spareCopies = core.spareCount
+    summary.tasksThatWaited = core.patientCount
     summary.unwrittenOutputs = unwritten
     summary.lostRanks = directory.lostRanks
     if !core.workflow.libraries.isEmpty { summary.libraries = calls.summary(of: core) }

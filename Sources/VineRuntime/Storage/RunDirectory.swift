@@ -79,6 +79,8 @@ struct SummaryFile: Codable, Equatable {
   var evictedBytes: Int64 = 0
   /// Copies made for `temp_replicas`.
   var spareCopies = 0
+  /// Tasks that waited for a busy node that has their inputs, rather than have those moved.
+  var tasksThatWaited = 0
   var unwrittenOutputs: [String] = []
   /// Ranks that died, fell silent or could not be reached.
   var lostRanks: [Int] = []

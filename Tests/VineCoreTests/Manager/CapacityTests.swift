@@ -6,9 +6,12 @@ private let megabyte: Int64 = 1 << 20
 @Suite struct CapacityTests {
   /// A fixture with nodes of `cores` cores and disks of so many MB.
   private func fixture(
-    disks: [Int64], cores: Int = 4, _ build: (inout WorkflowBuilder) -> Void
+    disks: [Int64], cores: Int = 4, waits: Bool = true,
+    _ build: (inout WorkflowBuilder) -> Void
   ) -> ManagerFixture {
-    let run = ManagerFixture(nodes: [], build)
+    var options = ManagerOptions()
+    options.waitsForInputs = waits
+    let run = ManagerFixture(options: options, nodes: [], build)
     for disk in disks { run.addNode(cores: cores, disk: limit(disk)) }
     return run
   }
@@ -111,7 +114,7 @@ private let megabyte: Int64 = 1 << 20
   }
 
   @Test func anotherCopyGoesBeforeWhatWouldBeReadAgain() {
-    let run = fixture(disks: [100, 20], cores: 1) {
+    let run = fixture(disks: [100, 20], cores: 1, waits: false) {
       let made = $0.file(.temp, byteCount: 6 * megabyte)
       let source = $0.file(byteCount: 6 * megabyte)
       $0.task(writes: [made]) { $0.request.diskMB = 50 }
