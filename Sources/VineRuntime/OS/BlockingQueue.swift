@@ -1,6 +1,7 @@
 // Helper threads for calls that may block: copies, hashes, renames on the shared file system.
 
 internal import CLinux
+internal import DequeModule
 internal import Glibc
 internal import Synchronization
 
@@ -9,9 +10,33 @@ internal import Synchronization
 package final class BlockingQueue<Value: Sendable> {
   package typealias Work = @Sendable () -> Value
 
+  private struct Item {
+    let work: Work
+    /// Of items with the same lane, one runs at a time, in the order they were handed in.
+    let lane: Int?
+  }
+
   private struct State {
-    var work: [Work] = []
+    var items: Deque<Item> = []
+    var busyLanes: [Int] = []
     var results: [Value] = []
+
+    /// The next item that may run.
+    mutating func take() -> Item? {
+      let isFree = { [busyLanes] (item: Item) in item.lane.map { !busyLanes.contains($0) } ?? true }
+      guard let place = items.firstIndex(where: isFree) else { return nil }
+      let item = items.remove(at: place)
+      if let lane = item.lane { busyLanes.append(lane) }
+      return item
+    }
+
+    /// Takes the result of an item in; whether one that had to wait for it may run now.
+    mutating func end(_ item: Item, _ result: Value) -> Bool {
+      results.append(result)
+      guard let lane = item.lane else { return false }
+      busyLanes.removeAll { $0 == lane }
+      return items.contains { $0.lane == lane }
+    }
   }
 
   /// What the threads share. Kept apart from the queue, so that threads do not keep it alive.
@@ -44,9 +69,11 @@ package final class BlockingQueue<Value: Sendable> {
 
   package var descriptor: Int32 { shared.descriptor }
 
-  package func submit(_ work: @escaping Work) {
+  /// Work that is given the same lane is done one after the other: threads that write to one file
+  /// would only wait for each other inside the kernel.
+  package func submit(lane: Int? = nil, _ work: @escaping Work) {
     pendingCount += 1
-    shared.state.withLock { $0.work.append(work) }
+    shared.state.withLock { $0.items.append(Item(work: work, lane: lane)) }
     if startedCount < threadCount && startedCount < pendingCount { startThread() }
     sem_post(shared.semaphore)
   }
@@ -94,10 +121,10 @@ package final class BlockingQueue<Value: Sendable> {
   private static func run(_ shared: Shared) {
     while true {
       sem_wait(shared.semaphore)
-      let work = shared.state.withLock { $0.work.isEmpty ? nil : $0.work.removeFirst() }
-      guard let work else { continue }
-      let result = work()
-      shared.state.withLock { $0.results.append(result) }
+      guard let item = shared.state.withLock({ $0.take() }) else { continue }
+      let result = item.work()
+      // Whoever woke for an item of this lane meanwhile has found it busy.
+      if shared.state.withLock({ $0.end(item, result) }) { sem_post(shared.semaphore) }
       var one: UInt64 = 1
       _ = write(shared.descriptor, &one, 8)
     }

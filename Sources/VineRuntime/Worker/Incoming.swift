@@ -210,7 +210,7 @@ final class Incoming {
     let size = shape.chunkSize(index)
     guard arrival.byteCount == size + ChunkBuffer.sumByteCount else { return onMismatch(partial) }
     let buffer = arrival.buffer
-    chunks.submit {
+    chunks.submit(lane: partial.number) {
       let (sum, error) = ChunkWork.store(buffer, byteCount: size, at: index, in: part)
       return .stored(place, sum: sum, buffer, error: error)
     }
