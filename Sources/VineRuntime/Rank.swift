@@ -271,7 +271,8 @@ final class RankLoop {
   private func wait() {
     idleTurns += 1
     // A message may be reported by MPI's second look only (it makes progress after it looked).
-    if idleTurns < 4 && rankCount > 1 { return }
+    let isMoving = worker?.needsFastPolling ?? false
+    if idleTurns < (isMoving ? 2 : 4) && rankCount > 1 { return }
     var limit = sleepLimit()
     if let due = worker?.nanosecondsToDeadline() { limit = min(limit, due) }
     if let due = manager?.nanosecondsToDeadline() { limit = min(limit, due) }
@@ -286,7 +287,8 @@ final class RankLoop {
   }
 
   private func sleepLimit() -> Int64 {
-    if worker?.needsFastPolling ?? false { return 20_000 }
+    // Several MiB are on their way at once: at 10 GB/s, half a megabyte comes meanwhile.
+    if worker?.needsFastPolling ?? false { return 50_000 }
     let doubled = Int64(20_000) << Int64(min(max(idleTurns - 4, 0), 6))
     if boxes.contains(where: \.hasUnfinishedSends) { return min(doubled, 200_000) }
     // With a doorbell at every peer nothing is missed; the bound is for a bell that got lost.

@@ -156,14 +156,17 @@ final class Agent {
     return true
   }
 
-  /// Moves transfers on.
-  func progress() -> [WorkerEvent] {
-    for result in chunks.drain() where !incoming.take(result) { serving.take(result) }
-    for arrival in bulk?.takeArrivals() ?? [] { incoming.onArrival(arrival) }
-    serving.progress()
+  /// Moves transfers on; returns whether a chunk came nearer to where it goes.
+  func progress(_ events: inout [WorkerEvent]) -> Bool {
+    let results = chunks.drain()
+    for result in results where !incoming.take(result) { serving.take(result) }
+    let arrivals = bulk?.takeArrivals() ?? []
+    for arrival in arrivals { incoming.onArrival(arrival) }
+    let hasSent = serving.progress()
     incoming.flush()
     serving.flush()
-    return incoming.takeEvents()
+    events.append(contentsOf: incoming.takeEvents())
+    return hasSent || !results.isEmpty || !arrivals.isEmpty
   }
 
   /// Whether something is on its way between nodes, or between a disk and this node.

@@ -298,11 +298,13 @@ final class Serving {
 
   // MARK: Turns
 
-  /// Moves sending on.
-  func progress() {
-    for key in bulk?.takeSent() ?? [] {
+  /// Moves sending on; returns whether a chunk has left.
+  func progress() -> Bool {
+    let sent = bulk?.takeSent() ?? []
+    for key in sent {
       if let file = files[key] { fill(file) }
     }
+    return !sent.isEmpty
   }
 
   /// Takes a helper's result in.

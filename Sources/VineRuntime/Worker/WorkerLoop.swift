@@ -94,7 +94,7 @@ package final class WorkerLoop {
     count += takeHelperResults()
     pipes.watchDue(at: monotonicNanoseconds())
     if let agent {
-      events.append(contentsOf: agent.progress())
+      if agent.progress(&events) { count += 1 }
       if agent.hashingDue != nil { agent.hashDue(at: monotonicNanoseconds()) }
     }
     if let deadline = core.nextDeadline, deadline <= clock.now {
