@@ -63,12 +63,13 @@ static int remove_entry(const char *path, const struct stat *info, int kind, str
 
 static void remove_tree(const char *path) { nftw(path, remove_entry, 32, FTW_DEPTH | FTW_PHYS); }
 
-static void clean_up(const char *mark, const char *directory, const char *mine, const char *output) {
+static void clean_up(const char *mark, const char *directory, const char *mine, const char *output, int is_kept) {
   struct timespec pause = {0, 10 * 1000 * 1000};
   // A process may be in the midst of starting another: look until nothing is found any more.
   for (int round = 0; round < 500 && kill_marked(mark) > 0; round++) nanosleep(&pause, NULL);
   remove_tree(mine);
   unlink(output);
+  if (is_kept) return;
   char lock_path[4200];
   snprintf(lock_path, sizeof lock_path, "%s/lock", directory);
   int lock = open(lock_path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
@@ -123,17 +124,19 @@ static void watch(int pipe_end) {
     if (room) have += (size_t)got;
   }
   const char *parts[4], *launcher = NULL;
-  int count = 0, is_dismissed = 0;
+  int count = 0, is_dismissed = 0, is_kept = 0;
   size_t start = 0;
   for (size_t i = 0; i < have; i++) {
     if (text[i] != 0) continue;
     const char *part = text + start;
     if (part[0] == '!') is_dismissed = 1;
     else if (part[0] == '@') launcher = part + 1;
+    else if (part[0] == '+') is_kept = 1;
+    else if (part[0] == '-') is_kept = 0;
     else if (count < 4) parts[count++] = part;
     start = i + 1;
   }
-  if (!is_dismissed && count == 4) clean_up(parts[0], parts[1], parts[2], parts[3]);
+  if (!is_dismissed && count == 4) clean_up(parts[0], parts[1], parts[2], parts[3], is_kept);
   if (launcher) end_launcher(launcher);
 }
 

@@ -15,6 +15,9 @@ package enum Limits {
   package static let ranksLostUnderTaskMax = 3
   /// Outputs that may wait to be published before what they wait for is committed.
   package static let publishWaitingMax = 100
+  /// How long tasks wait for values that lie in caches of a dead session, once all nodes have
+  /// registered, in nanoseconds: as long as some hundred gigabytes take to be read and compared.
+  package static let adoptionWaitNanoseconds: Int64 = 60_000_000_000
   /// How long an output may wait before that, in nanoseconds.
   package static let publishWaitNanoseconds: Int64 = 60_000_000_000
   /// Time between two looks at the barrier, per task of the workflow: a look costs a tenth of it.

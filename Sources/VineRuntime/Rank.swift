@@ -257,7 +257,7 @@ final class RankLoop {
   private func abandon(_ status: Int32 = 3) -> Never {
     let signalledAt = monotonicNanoseconds()
     // First the processes: what follows may take longer than the launcher waits.
-    worker?.abandon()
+    worker?.abandon(mayGoOn: status == 3 && manager?.partingDeadline == nil)
     manager?.abandon()
     if rankCount > 1 {
       let left = 600_000_000 - (monotonicNanoseconds() - signalledAt)

@@ -18,6 +18,8 @@ struct Checkers {
   /// Tasks that an earlier session made durable: they must not run again without a reason.
   private var isKept: [Bool]
 
+  private var finds = AdoptionChecker()
+
   private let workflow: Workflow
   private let ignoresData: Bool
   private var models: [Int: NodeModel] = [:]
@@ -100,6 +102,9 @@ struct Checkers {
     let task = attempt.task
     if isDone[task.index] { violate("\(attempt) is sent after \(task) succeeded") }
     if isKept[task.index] { violate("\(attempt) is sent though all of \(task) was kept") }
+    if finds.isComplete(task) && !hasDisks && !hasFileErrors {
+      violate("\(attempt) is sent though all of \(task) was found in caches")
+    }
     if hasFailed[task.index] { violate("\(attempt) is sent after \(task) failed") }
     for predecessor in predecessors[task.index] where !wasDone[predecessor.index] {
       violate("\(attempt) is sent before \(predecessor) succeeded")
@@ -110,7 +115,13 @@ struct Checkers {
   mutating func killed(_ attempt: AttemptID) { repeatCounts[attempt.task.index] += 1 }
 
   /// The manager heard that a worker is lost.
-  mutating func declaredLost(_ worker: WorkerID) { lostWorkerCount += 1 }
+  mutating func declaredLost(_ worker: WorkerID) {
+    lostWorkerCount += 1
+    finds.lostSomething()
+  }
+
+  /// The manager heard that a node has a value of an earlier session.
+  mutating func found(_ file: FileID) { finds.found(file, in: workflow) }
 
   /// Orders to start that went out although the run drains: only what was staged may do that.
   private(set) var drainedSendCount = 0
@@ -214,6 +225,7 @@ struct Checkers {
     case .invalidated(let attempt, _):
       isDone[attempt.task.index] = false
       isKept[attempt.task.index] = false
+      finds.invalidated(attempt.task)
       repeatCounts[attempt.task.index] += 1
     case .published(let value):
       if publishCounts[value.file.index] != 1 {
@@ -295,7 +307,7 @@ struct Checkers {
       // Where a disk is full is nobody's fault.
       repeatCounts[attempt.task.index] += 1
       if !hasDisks { violate("\(attempt) finds a disk full that has no limit") }
-    case .taskTriedAgain, .diskFull, .diskHolds: break
+    case .taskTriedAgain, .diskFull, .diskHolds, .adoptionRefused, .adoptionEnded: break
     }
   }
 
@@ -404,6 +416,7 @@ struct Checkers {
       publishCounts[copy.file.index] = 1
       provenance.restore(copy.file, origin, of: number - 1)
     }
+    finds = AdoptionChecker(restored)
     publishOrders = publishCounts
     isNotWritten = Array(repeating: false, count: fileCount)
     hasFailed = Array(repeating: false, count: taskCount)

@@ -133,6 +133,9 @@ package struct SimulationResult: Sendable {
   package var spareCount = 0
   /// Tasks that waited for a busy node that has their inputs.
   package var patientCount = 0
+  /// Values that were taken out of caches of dead sessions, and those that were not.
+  package var adoptedCount = 0
+  package var refusedCount = 0
   /// Replicas that the manager gave up for room.
   package var evictionCount = 0
   package var evictedByteCount: Int64 = 0

@@ -53,6 +53,10 @@ package struct FaultPlan: Sendable {
   /// Outputs whose hash is told some time after the end.
   var hashRate = 0
   var hashNanoseconds = 0
+  /// Caches that do not outlive the crash of their session, and files in them that something happens
+  /// to before the next one looks.
+  var cacheLossRate = 0
+  var cacheDamageRate = 0
   private var random: PRNG
 
   /// Whether reads, commits or renames may fail.
@@ -87,6 +91,11 @@ package struct FaultPlan: Sendable {
       plan.settleNanoseconds = source.pick([10_000, 5_000_000])
     }
     plan.drawLosses(&source)
+    // Of a generator of its own: other draws stay what they are without it.
+    var caches = source
+    caches = PRNG(seed: caches.next())
+    plan.cacheLossRate = caches.pick([0, 0, 300, 1_000])
+    plan.cacheDamageRate = caches.pick([0, 0, 100, 500])
     plan.setupFailureRate = rate()
     plan.instanceDeathRate = rate() / 2
     plan.setupNanoseconds = source.pick([0, 1_000_000, 500_000_000, 60_000_000_000])
@@ -165,6 +174,10 @@ package struct FaultPlan: Sendable {
   mutating func noticeDelay() -> Int64 { jitter(noticeNanoseconds) }
   /// How long it takes until a hash is told, in nanoseconds; nil: never.
   mutating func hashDelay() -> Int64? { draw(hashRate) ? jitter(hashNanoseconds) : nil }
+  /// Whether a cache does not outlive its session.
+  mutating func losesCache() -> Bool { draw(cacheLossRate) }
+  /// Whether something happens to a file in a cache that nobody looks after.
+  mutating func damagesCache() -> Bool { draw(cacheDamageRate) }
   /// A coin.
   mutating func coin() -> Bool { random.below(2) == 0 }
   /// What chance adds to the value of an attempt; 0 is what it adds most often.

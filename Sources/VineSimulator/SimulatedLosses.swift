@@ -63,7 +63,10 @@ extension Simulation {
     }
     rank.instances = [:]
     loseTransfers(of: worker, rank)
-    if isDead(node: rank.node) { nodes[rank.node].cache = [:] }
+    if isDead(node: rank.node) {
+      nodes[rank.node].kept = remains(of: nodes[rank.node])
+      nodes[rank.node].cache = [:]
+    }
   }
 
   /// The manager gives a rank up; receivers that waited for its bytes hear of it.

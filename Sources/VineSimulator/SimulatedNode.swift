@@ -9,6 +9,8 @@ struct SimulatedNode {
   let workers: Range<Int>
   /// What it holds, and who made it.
   var cache: [FileValue: Origin] = [:]
+  /// What dead sessions have left there.
+  var kept: [KeptReplica] = []
   /// What it is getting, by which transfer.
   var growing: [FileValue: TransferID] = [:]
   /// What is left of transfers that failed.
@@ -24,6 +26,15 @@ struct SimulatedNode {
   var isSilent = false
   /// What would have arrived meanwhile, in order.
   var held: [SimulatedEvent] = []
+}
+
+/// A file in the cache of a dead session.
+struct KeptReplica {
+  /// The name that it had there.
+  let value: FileValue
+  var byteCount: Int64
+  /// Nil: its bytes are nobody's any more.
+  var origin: Origin?
 }
 
 /// A process that is under way.
@@ -75,6 +86,7 @@ enum SimulatedEvent {
   case settled(WorkerID, AttemptID, isSuccess: Bool)
   case transferEnded(SimulatedTransfer)
   case hashed(WorkerID, FileValue, byteCount: Int64)
+  case compared(WorkerID, FileValue, as: UInt32, KeptReplica, ContentHash)
   case instanceReady(WorkerID, AllocationID, token: UInt32, setupNanoseconds: Int64)
   case instanceExited(WorkerID, AllocationID, token: UInt32)
   case stuck(WorkerID, AllocationID, token: UInt32)

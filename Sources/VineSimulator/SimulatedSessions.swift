@@ -23,6 +23,7 @@ extension Simulation {
     plan.crash(&log) { wrongs.append($0) }
     for wrong in wrongs { checkers?.violate(wrong) }
     foldAnew()
+    keepCaches()
   }
 
   /// The rename of a publication.
@@ -35,13 +36,15 @@ extension Simulation {
 
   /// The next session, on its own nodes.
   mutating func startAgain(on cluster: ClusterModel) {
+    addAdoptions()
     session += 1
     result.outcome = nil
     options.log?("session \(session)")
     setUp(cluster)
+    handOutCaches()
     let restored = restore()
     checkers?.startSession(session, restored, sharedFiles: sharedFiles)
-    manager.restore(restored, effects: &managerEffects)
+    manager.restore(restored, seeksValues: true, effects: &managerEffects)
     carryOut(at: .zero)
   }
 
@@ -57,6 +60,7 @@ extension Simulation {
       restored.accepted[task.index] = fold.done[task.index]
       for output in workflow.outputs(of: task) {
         restored.hashes[output.file] = fold.hashes[output.file]
+        restored.byteCounts[output.file] = byteCount(of: output.file)
         guard let copy = fold.copies[output.file] else { continue }
         let value = FileValue(output.file, attempt: copy.attempt)
         if copy.isJournaled {
@@ -93,6 +97,7 @@ extension Simulation {
     derivationInputs = [:]
     hashingFirst = []
     grantsOfInstances = [:]
+    adoptionOrders = [:]
     workerEffects = []
     managerEffects = []
     managerTimerAt = nil

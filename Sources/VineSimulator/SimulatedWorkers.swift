@@ -67,6 +67,8 @@ extension Simulation {
     case .unlink(let value):
       unlink(value, on: rank.node, at: now)
     case .commit(let value): commit(value, from: worker, at: now)
+    case .adopt(let value, let attempt): adopt(value, as: attempt, by: worker, at: now)
+    case .dropOffers: nodes[rank.node].kept = []
     case .startInstance(let allocation, let library):
       startInstance(allocation, of: library, worker, rank, at: now)
     case .stopInstance(let allocation, let isKilled):
@@ -94,7 +96,7 @@ extension Simulation {
     // A failed commit is ordered again under the same name, and its second report is no other's.
     case .committed(_, _, let error): error == 0
     case .taskReturned, .replicaDamaged, .resultReady, .instanceReady, .instanceEnded,
-      .replicaFound, .recallEnded, .diskMeasured:
+      .replicaFound, .recallEnded, .diskMeasured, .replicaOffered, .replicaRefused, .offersEnded:
       false
     }
   }

@@ -13,6 +13,10 @@ package struct Simulation: ~Copyable {
   var heap = EventHeap<SimulatedEvent>()
   var nodes: [SimulatedNode] = []
   var ranks: [SimulatedRank] = []
+  /// Caches of dead sessions that lie on no node of this one.
+  var keptCaches: [[KeptReplica]] = []
+  /// What has to be compared with, by what the order named.
+  var adoptionOrders: [AdoptionKey: ContentHash] = [:]
   var faults: FaultPlan?
   var checkers: Checkers?
   /// Produced files that lie on the shared file system.
@@ -164,6 +168,8 @@ package struct Simulation: ~Copyable {
       settle(worker, attempt, isSuccess: isSuccess, at: now)
     case .hashed(let worker, let value, let byteCount):
       hashed(worker, value, byteCount: byteCount, at: now)
+    case .compared(let worker, let value, let attempt, let kept, let hash):
+      compared(worker, value, as: attempt, kept, hash, at: now)
     case .transferEnded(let row): transferEnded(row, at: now)
     case .commitEnded(let worker, let value, let byteCount, let error, let origin):
       commitEnded(worker, value, byteCount: byteCount, error: error, origin, at: now)
@@ -210,6 +216,7 @@ package struct Simulation: ~Copyable {
   /// Nothing happened so far after which a cache may hold more or less than the manager believes.
   var isPristine: Bool {
     lossCount == 0 && result.fullDiskCount == 0 && (faults?.duplicateRate ?? 0) == 0
+      && adoptionOrders.isEmpty
   }
 
   private mutating func register(_ index: Int, at now: Instant) {
@@ -227,6 +234,7 @@ package struct Simulation: ~Copyable {
     nodes[index].isRegistered = true
     managerHeard = true
     findKept(onNode: index, at: now)
+    offerKept(onNode: index, at: now)
   }
 
   private var keepsFiles: Bool {
@@ -256,6 +264,11 @@ package struct Simulation: ~Copyable {
 
   mutating func hear(_ event: ManagerEvent, at now: Instant) {
     options.log?("\(now.nanoseconds) hears \(event)")
+    if case .received(.replicaFound(let value, _), let worker) = event, manager.isSeekingValues,
+      !manager.isLost(worker)
+    {
+      checkers?.found(value.file)
+    }
     manager.handle(event, at: now, effects: &managerEffects)
     managerHeard = true
     carryOut(at: now)
@@ -303,6 +316,9 @@ package struct Simulation: ~Copyable {
       }
       noteCallOrder(message, to: worker)
       if case .killTask(let attempt) = message { checkers?.killed(attempt) }
+      if case .adopt(let value, _) = message {
+        adoptionOrders[AdoptionKey(worker: worker, value: value)] = manager.hash(of: value.file)
+      }
       if case .fetch(let value, let transfer, .derivation, _) = message {
         let node = manager.node(of: worker)
         let inputs = workflow.derivation(of: value.file)?.inputs ?? []
@@ -406,6 +422,7 @@ package struct Simulation: ~Copyable {
     result.traceHash = trace.value
     result.spareCount = manager.spareCount
     result.patientCount = manager.patientCount
+    addAdoptions()
     result.evictionCount = manager.evictionCount
     result.evictedByteCount = manager.evictedByteCount
     let coreCount = cluster.nodes.reduce(0) { $0 + $1.coreCount }

@@ -29,6 +29,8 @@ struct TraceHash {
     case .unlink(let value): mix(5, value.file.index, Int(value.attempt), at: now)
     case .commit(let value): mix(6, value.file.index, Int(value.attempt), at: now)
     case .leave: mix(7, 0, 0, at: now)
+    case .adopt(let value, let attempt): mix(11, value.file.index, Int(attempt), at: now)
+    case .dropOffers: mix(12, 0, 0, at: now)
     case .startInstance(let allocation, let library, _, _):
       mix(8, allocation.index, library.index, at: now)
     case .stopInstance(let allocation): mix(9, allocation.index, 0, at: now)
@@ -52,6 +54,11 @@ struct TraceHash {
     case .committed(let value, _, let error): mix(20, value.file.index, Int(error), at: now)
     case .replicaFound(let value, _): mix(23, value.file.index, Int(value.attempt), at: now)
     case .recallEnded: mix(24, 0, 0, at: now)
+    case .replicaOffered(let value, let byteCount):
+      mix(26, value.file.index, Int(value.attempt) << 32 ^ Int(byteCount), at: now)
+    case .replicaRefused(let value, let refusal):
+      mix(27, value.file.index, Int(refusal.rawValue), at: now)
+    case .offersEnded: mix(28, 0, 0, at: now)
     case .replicaDamaged(let value): mix(21, value.file.index, 0, at: now)
     case .diskMeasured(let free): mix(23, 0, Int(free.byteCountMax), at: now)
     case .hashed(let value, _, _): mix(22, value.file.index, Int(value.attempt), at: now)

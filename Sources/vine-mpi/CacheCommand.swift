@@ -64,7 +64,7 @@ struct CacheList: ParsableCommand {
     for file in files { tell(line(file)) }
     for run in cache.remains() {
       tell(
-        "\(run.isAlive ? "in use" : "left over")\trun\t\(run.byteCount)\t"
+        "\(run.isAlive ? "in use" : run.isWaiting ? "kept" : "left over")\trun\t\(run.byteCount)\t"
           + "\(timeText(run.lastChange))\t\t\(run.path)")
     }
     let sum = files.reduce(Int64(0)) { $0 + $1.entry.byteCount }
@@ -96,16 +96,23 @@ struct CacheCollect: ParsableCommand {
     commandName: "gc",
     abstract: "Remove what dead runs have left, and files by age and size.",
     discussion: """
-      Without options only what dead runs have left is removed. Runs that are alive keep what they use.
+      Without options only what dead runs have left is removed, unless it was kept for their next \
+      session (run --keep-caches) less than a day ago. Runs that are alive keep what they use.
       """)
 
   @OptionGroup var options: CacheOptions
   @Option(help: "Remove files that were not used for so many hours.")
   var olderThan: Double?
+  @Option(
+    help: "Remove what dead sessions of the run in this directory have left, and nothing else.")
+  var runDir: String?
   @Option(help: "Remove the longest unused files until at most so many MB are kept.")
   var maxSize: Int64?
 
   func validate() throws {
+    guard runDir == nil || (olderThan == nil && maxSize == nil) else {
+      throw ValidationError("--run-dir goes with neither --older-than nor --max-size")
+    }
     guard olderThan ?? 0 >= 0, olderThan ?? 0 < 1e7 else {
       throw ValidationError("--older-than is a number of hours, not negative")
     }
@@ -114,10 +121,20 @@ struct CacheCollect: ParsableCommand {
     }
   }
 
+  private func collect(_ cache: NodeCache) throws -> NodeCache.Removed {
+    guard let runDir else {
+      return cache.collect(
+        olderThan: olderThan.map { Int($0 * 3600) }, byteCountMax: maxSize.map { $0 << 20 })
+    }
+    do throws(RuntimeError) { return try cache.removeRun(in: absolutePath(runDir)) } catch {
+      complain("vine-mpi: \(error)")
+      throw ExitCode(2)
+    }
+  }
+
   func run() throws {
     guard let cache = try options.find() else { return }
-    let removed = cache.collect(
-      olderThan: olderThan.map { Int($0 * 3600) }, byteCountMax: maxSize.map { $0 << 20 })
+    let removed = try collect(cache)
     for file in removed.files { tell("removed: \(line(file))") }
     for run in removed.runs { tell("removed what a dead run had left: \(run)") }
     tell("\(removed.byteCount) bytes freed, \(cache.files().count) files kept in \(cache.path)")

@@ -73,6 +73,12 @@ struct RunCommand: ParsableCommand {
   var scratch: String?
   @Option(help: "MB on each node for caches and sandboxes; default: 90 % of what is free there.")
   var cacheLimit: Int64?
+  @Flag(
+    help: """
+      Leave the nodes' caches where they are when the session dies: the next one takes what it needs \
+      from there. For scripts that start it again, and remove the caches if they do not.
+      """)
+  var keepCaches = false
   @Option(help: "Seconds after which a rank that says nothing is lost.")
   var nodeTimeout: Double = 30
   @Flag(
@@ -136,6 +142,7 @@ struct RunCommand: ParsableCommand {
     options.leaseSeconds = leaseTimeout
     options.scratch = scratch.map(absolutePath) ?? ""
     options.cacheLimitMB = cacheLimit
+    options.keepsCaches = keepCaches
     options.tracePath = trace
     options.callsPath = calls
     options.transfersPath = transfers

@@ -21,6 +21,12 @@ final class ManagerFixture {
     for node in nodes { addNode(cores: node.cores, ranks: node.ranks) }
   }
 
+  /// Enters what a dead session left; before any node is added.
+  func restore(_ restored: RestoredRun) {
+    effects = []
+    manager.restore(restored, seeksValues: true, effects: &effects)
+  }
+
   /// Registers a node; its ranks get the next worker numbers, its agent the lowest.
   func addNode(
     cores: Int, ranks: Int = 1, memoryMB: UInt32 = 1_000, isRecalling: Bool = false,

@@ -166,12 +166,15 @@ extension Manager {
 
   mutating func finishIfDone(at now: Instant, effects: inout [ManagerEffect]) {
     guard !isFinished else { return }
+    if isClosing || failureLimitReached { endSeeking(effects: &effects) }
     if isClosing {
       finish(effects: &effects)
       return
     }
     // Copies for safety's sake are of no use any more.
     guard attempts.liveCount == 0, transfers.count == spares.transferCount else { return }
+    // What is done may have to be done again, if its value is not found.
+    if adoption.isSeeking && !adoption.sought.isEmpty { return }
     if heldBackCount > 0 && isRegistrationClosed { isDraining = true }
     let settled =
       progressCounts.doneCount + progressCounts.failedCount + progressCounts.cancelledCount

@@ -13,8 +13,8 @@ package func isDiskFull(_ error: Int32) -> Bool { error == 28 || error == 122 }
 
 /// What may lie on the disk of one node, beside the replicas there, which `ReplicaTable` counts.
 struct NodeDisk {
-  /// As the node registered it.
-  let registered: DiskCapacity
+  /// As the node registered it, and more for what it turned out to hold already.
+  var registered: DiskCapacity
   /// The same, or less since it was found full.
   var limit: DiskCapacity
   /// What the attempts that are placed there may still write.

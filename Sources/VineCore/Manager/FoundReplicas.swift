@@ -6,12 +6,25 @@ extension Manager {
   mutating func onReplicaFound(
     _ value: FileValue, byteCount: Int64, from worker: WorkerID, effects: inout [ManagerEffect]
   ) {
-    let file = value.file
+    guard value.file.index < workflow.files.count else { return }
+    if workflow.files[value.file].producer != .none {
+      onAdopted(value, byteCount: byteCount, from: worker, effects: &effects)
+      return
+    }
     let node = nodeOfWorker[worker.index]
+    let replica = enterFound(value, byteCount: byteCount, on: node, effects: &effects)
+    if let replica { dropIfUnused(replica, effects: &effects) }
+  }
+
+  /// Enters what a node has as a replica, if the node does not have one; returns its row then.
+  mutating func enterFound(
+    _ value: FileValue, byteCount: Int64, on node: NodeID, effects: inout [ManagerEffect]
+  ) -> UInt32? {
+    let file = value.file
     guard let known = replicas.find(file, on: node) else {
       guard value == acceptedValue(of: file) else {
         orderUnlink(value, on: node, effects: &effects)
-        return
+        return nil
       }
       let replica = replicas.add(
         file, on: node, state: .ready, byteCount: byteCount, attempt: value.attempt)
@@ -19,13 +32,13 @@ extension Manager {
       offer(replica)
       wake(file)
       noteArrival(of: file, on: node)
-      dropIfUnused(replica, effects: &effects)
-      return
+      relieve(node)
+      return replica
     }
     // One with a part goes on from there: its node was told to keep that under the same name.
     guard replicas[known].state == .planned, !replicas[known].hasPart,
       value == acceptedValue(of: file)
-    else { return }
+    else { return nil }
     replicas[known].state = .ready
     learnByteCount(byteCount, of: known)
     replicas[known].attempt = value.attempt
@@ -33,7 +46,7 @@ extension Manager {
     offer(known)
     wake(file)
     wakeWaiters(of: known, effects: &effects)
-    dropIfUnused(known, effects: &effects)
+    return known
   }
 
   /// A node has said all that it found, or will not say any more.

@@ -87,6 +87,8 @@ package struct Manager: ~Copyable {
   var hasGivenUpSources = false
   /// Tasks that wait for room on disks.
   var room = RoomQueue()
+  /// Values that may lie in caches of dead sessions.
+  var adoption = AdoptionBook()
   /// Copies for safety's sake.
   var spares = SpareBook()
   /// Sizes of files of which a replica was evicted.
@@ -160,6 +162,7 @@ package struct Manager: ~Copyable {
   package var nextDeadline: Instant? {
     let deadlines = [
       settlingDeadline, watchedLanes.min?.deadline, gangDeadline, patience.limits.min?.deadline,
+      adoption.deadline,
     ]
     return deadlines.compactMap { $0 }.min()
   }
@@ -201,6 +204,7 @@ package struct Manager: ~Copyable {
   ) -> NodeID {
     let node = nodes.append(topology, agent: agent)
     nodes[node].isRecalling = isRecalling
+    expectOffers(of: node)
     enter(agent, on: node)
     for request in isBlocked.indices { isBlocked[request] = false }
     roomGrew = true
@@ -242,6 +246,7 @@ package struct Manager: ~Copyable {
       // What found no room so far may now turn out to fit nowhere.
       for request in isBlocked.indices { isBlocked[request] = false }
       room.hasChanged = true
+      boundSeeking(at: now, effects: &effects)
     }
   }
 
@@ -259,6 +264,11 @@ package struct Manager: ~Copyable {
     case .replicaFound(let value, let byteCount):
       onReplicaFound(value, byteCount: byteCount, from: worker, effects: &effects)
     case .recallEnded: endRecall(on: nodeOfWorker[worker.index])
+    case .replicaOffered(let value, let byteCount):
+      onReplicaOffered(value, byteCount: byteCount, from: worker, effects: &effects)
+    case .replicaRefused(let value, let refusal):
+      onReplicaRefused(value, refusal, from: worker, effects: &effects)
+    case .offersEnded: onOffersEnded(from: worker, effects: &effects)
     case .taskFinished(let attempt, let completion):
       onTaskFinished(attempt, completion, from: worker, at: now, effects: &effects)
     case .taskReturned(let attempt):

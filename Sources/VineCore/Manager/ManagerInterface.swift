@@ -55,6 +55,10 @@ package enum Report: Equatable, Sendable {
   /// Comes before the largest of what lies there, and before the tasks that fail for it.
   case diskFull(NodeID, byteCount: Int64, of: Int64)
   case diskHolds(FileID, byteCount: Int64, on: NodeID)
+  /// What a dead session left of a file on a node is not as it was.
+  case adoptionRefused(FileID, AdoptionRefusal, on: NodeID)
+  /// All nodes have said what dead sessions have left there, or the time for that is over.
+  case adoptionEnded
   /// A task made another value after its first one was seen outside of the run.
   case contradiction(TaskID, seenThrough: TaskID)
 }
@@ -120,6 +124,8 @@ package struct ManagerOptions: Sendable {
   package var endsAt: Instant?
   /// Stands for a task without an estimate where the order wants one, in microseconds.
   package var defaultEstimateMicroseconds: Int64 = 1_000_000
+  /// The limits of the nodes' disks are what somebody said, and not what was free there.
+  package var hasFixedCacheLimit = true
   package init() {}
 }
 

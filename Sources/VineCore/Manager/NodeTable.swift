@@ -24,6 +24,8 @@ struct NodeRow {
   /// Files that wait until this node has room to serve them.
   var waitingFiles: Deque<FileID> = []
   var disk: NodeDisk
+  /// What it has of dead sessions.
+  var offers = NodeOffers()
   /// Planned replicas that wait until this node has room to receive them.
   var waitingReplicas: Deque<UInt32> = []
 }

@@ -42,6 +42,7 @@ extension Manager {
     for (attempt, wasFirst) in lost {
       attemptLost(attempt, wasRunning: wasFirst, at: now, effects: &effects)
     }
+    if wasAgent { forgetOffers(of: node, effects: &effects) }
   }
 
   /// Takes the attempts of a lost worker out of all tables; true for those that may have run.
@@ -190,9 +191,9 @@ extension Manager {
     of file: FileID, at now: Instant, effects: inout [ManagerEffect]
   ) {
     let producer = workflow.files[file].producer
-    guard producer != .none, tasks[producer.index].state == .done, !isObtainable(file) else {
-      return
-    }
+    guard producer != .none, tasks[producer.index].state == .done, !isObtainable(file),
+      !isSought(file)
+    else { return }
     let standing = values.durable[file.index].standing
     let isUnpublished = workflow.files[file].isPublished && !standing.isGivenUp
     if remainingConsumers[file.index] > 0 || isUnpublished {
@@ -226,7 +227,9 @@ extension Manager {
       let producer = workflow.files[file].producer
       if isAvailable(at: binding) { continue }
       retractInput(binding)
-      if tasks[producer.index].state == .done && !isObtainable(file) { stack.append(producer) }
+      if tasks[producer.index].state == .done && !isObtainable(file) && !isSought(file) {
+        stack.append(producer)
+      }
     }
     for output in workflow.outputs(of: task) { retractConsumers(of: output.file) }
     queue(task, at: now, effects: &effects)
@@ -270,7 +273,7 @@ extension Manager {
       let producer = workflow.files[file].producer
       if isAvailable(at: binding) { continue }
       retractInput(binding)
-      if tasks[producer.index].state == .done && !isObtainable(file) {
+      if tasks[producer.index].state == .done && !isObtainable(file) && !isSought(file) {
         repeatTask(producer, at: now, effects: &effects)
       }
     }

@@ -24,6 +24,8 @@ package struct RestoredRun: Sendable {
   package var durable: [Copy] = []
   /// Contents of accepted values, as far as they are known.
   package var hashes: [FileID: ContentHash] = [:]
+  /// Their sizes, in bytes.
+  package var byteCounts: [FileID: Int64] = [:]
   /// Tasks of which a copy that was durable is lost or changed: the barrier relied on it.
   package var damaged: Set<TaskID> = []
   /// For each task with conditional reuse, the contents it read, in the order of its inputs;
@@ -63,8 +65,11 @@ struct ConditionalValue {
 
 extension Manager {
   /// Enters what earlier sessions left. Tasks that are done count as done; a value that was lost with
-  /// its nodes is made again only if somebody needs it. Before any node is added.
-  package mutating func restore(_ restored: RestoredRun, effects: inout [ManagerEffect]) {
+  /// its nodes is made again only if somebody needs it, and if `seeksValues`, only when it is not found
+  /// in what the earlier session left on its nodes either. Before any node is added.
+  package mutating func restore(
+    _ restored: RestoredRun, seeksValues: Bool = false, effects: inout [ManagerEffect]
+  ) {
     hasLosses = true
     values.damaged = restored.damaged
     for task in workflow.tasks.ids {
@@ -79,6 +84,7 @@ extension Manager {
       releaseConsumption(of: task, effects: &effects)
       satisfySuccessors(of: task, at: .zero)
     }
+    if seeksValues { seekValues(restored) }
     for task in workflow.tasks.ids where tasks[task.index].state == .done {
       // What somebody needs and what lies nowhere is made again.
       for output in workflow.outputs(of: task) {

@@ -7,6 +7,7 @@ extension Manager {
   /// Places what can be placed. Called once a turn, after its events.
   package mutating func schedule(at now: Instant, effects: inout [ManagerEffect]) {
     turnTime = now
+    endOverdueSeeking(at: now, effects: &effects)
     relieveOverfull(effects: &effects)
     readmit(at: now)
     planTransfers(at: now, effects: &effects)

@@ -136,6 +136,11 @@ package enum ManagerMessage: Hashable, Sendable {
   /// To an agent: write the replica to the shared file system, synced: beside its target if it has
   /// one, else among the run's objects.
   case commit(FileValue)
+  /// To an agent: compare what it offered with its digest, and put it into the cache as what that
+  /// attempt made; the answer is `replicaFound` or `replicaRefused`.
+  case adopt(FileValue, as: UInt32)
+  /// To an agent: remove all that it offered and that was not adopted.
+  case dropOffers
   /// Nothing more will come: clean up and leave.
   case leave
 }
@@ -149,6 +154,12 @@ package enum WorkerMessage: Hashable, Sendable {
   case replicaFound(FileValue, byteCount: Int64)
   /// The node's agent has looked for everything.
   case recallEnded
+  /// A dead session of this run left the file on the node; it was not compared yet.
+  case replicaOffered(FileValue, byteCount: Int64)
+  /// Answers `adopt`. For no file: something lies there that the run does not know.
+  case replicaRefused(FileValue, AdoptionRefusal)
+  /// The node's agent has offered all that it has.
+  case offersEnded
   case taskFinished(AttemptID, Completion)
   /// Answers `takeBack`: it had not begun.
   case taskReturned(AttemptID)

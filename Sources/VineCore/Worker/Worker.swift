@@ -24,6 +24,11 @@ package enum WorkerEvent: Equatable, Sendable {
   case found(FileValue, byteCount: Int64)
   /// All that may be left of earlier runs was looked for.
   case recallEnded
+  /// A dead session of this run left a file there, which was not compared yet.
+  case offered(FileValue, byteCount: Int64)
+  /// What was offered, or something that cannot even be that, is not used.
+  case refused(FileValue, AdoptionRefusal)
+  case offersEnded
   /// The sandbox is gone; `ending` says whether all outputs were right.
   case settled(AttemptID, Ending)
   case transferred(TransferID, byteCount: Int64, error: Int32)
@@ -53,6 +58,10 @@ package enum WorkerEffect: Equatable, Sendable {
   case fetch(FileValue, transfer: TransferID, from: TransferSource, byteCount: Int64)
   case unlink(FileValue)
   case commit(FileValue)
+  /// Compare what was offered with its digest, and put it into the cache as what that attempt made.
+  case adopt(FileValue, as: UInt32)
+  /// Remove all that was offered and not adopted.
+  case dropOffers
   /// Make an instance and its process.
   case startInstance(AllocationID, LibraryID)
   /// End it: at once if `isKilled`, else when its teardown is over.
@@ -135,6 +144,11 @@ package struct Worker: ~Copyable {
     case .found(let value, let byteCount):
       effects.append(.send(.replicaFound(value, byteCount: byteCount)))
     case .recallEnded: effects.append(.send(.recallEnded))
+    case .offered(let value, let byteCount):
+      effects.append(.send(.replicaOffered(value, byteCount: byteCount)))
+    case .refused(let value, let refusal):
+      effects.append(.send(.replicaRefused(value, refusal)))
+    case .offersEnded: effects.append(.send(.offersEnded))
     case .diskMeasured(let free): effects.append(.send(.diskMeasured(free)))
     case .hashed(let value, let byteCount, let hash):
       effects.append(.send(.hashed(value, byteCount: byteCount, hash)))
@@ -183,6 +197,8 @@ package struct Worker: ~Copyable {
       effects.append(.unlink(value))
     case .commit(let value):
       effects.append(.commit(value))
+    case .adopt(let value, let attempt): effects.append(.adopt(value, as: attempt))
+    case .dropOffers: effects.append(.dropOffers)
     case .leave:
       isLeaving = true
       stopAllInstances(effects: &effects)

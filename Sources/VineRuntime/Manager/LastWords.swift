@@ -70,6 +70,15 @@ extension ManagerLoop {
     summary.evictedBytes = core.evictedByteCount
     summary.spareCopies = core.spareCount
     summary.tasksThatWaited = core.patientCount
+    let adoption = core.adoptionCounts
+    if adoption.adoptedCount + adoption.refusedCount > 0 {
+      var refused: [String: Int] = [:]
+      for refusal in AdoptionRefusal.allCases where adoption[refusal] > 0 {
+        refused[refusal.key] = adoption[refusal]
+      }
+      summary.adopted = SummaryFile.Adopted(
+        values: adoption.adoptedCount, bytes: adoption.adoptedByteCount, refused: refused)
+    }
     summary.unwrittenOutputs = unwritten
     summary.lostRanks = directory.lostRanks
     if !core.workflow.libraries.isEmpty { summary.libraries = calls.summary(of: core) }

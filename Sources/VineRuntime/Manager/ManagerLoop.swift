@@ -18,6 +18,8 @@ package final class ManagerLoop {
   private let clock = SystemClock()
   let startedAt = monotonicNanoseconds()
   private let token: String
+  private let record: CacheRecord
+  private let seeksValues: Bool
   private let environment: [String]
   private let queue: BlockingQueue<Published?>
   var core: Manager
@@ -88,6 +90,8 @@ package final class ManagerLoop {
     self.options = options
     self.workerCount = workerCount
     run = session.run
+    record = session.record
+    seeksValues = session.isContinued
     results = ResultStore(session.continuation.results)
     calls = try CallAccounts(tablePath: options.callsPath)
     recorder = try RunRecorder(session, options: options, results: results)
@@ -102,6 +106,7 @@ package final class ManagerLoop {
     var managerOptions = ManagerOptions()
     let origin = clock.origin
     managerOptions.endsAt = closing.tasksEndBy.map { Instant(nanoseconds: $0 - origin) }
+    managerOptions.hasFixedCacheLimit = options.cacheLimitMB != nil
     forever = ForeverKeys(workflow)
     core = Manager(workflow, options: managerOptions)
     times = HeartbeatTimes(nodeTimeout: options.nodeTimeoutNanoseconds)
@@ -113,7 +118,7 @@ package final class ManagerLoop {
     var info = stat()
     if stat(run.outputPack, &info) == 0 { outputOffset = Int64(info.st_size) }
     if session.isContinued {
-      core.restore(session.continuation.restored, effects: &effects)
+      core.restore(session.continuation.restored, seeksValues: true, effects: &effects)
     }
     tellBeginning(session)
   }
@@ -359,9 +364,12 @@ package final class ManagerLoop {
     let welcome = Welcome(
       token: token, runName: run.name, scratch: options.scratch,
       submitDirectory: absolutePath("."), environment: environment, umask: currentUmask(),
-      wantsHashes: options.digestsPath != nil, managerProcessID: isReachable ? getpid() : 0,
+      // What has no digest cannot be taken over by the next session.
+      wantsHashes: options.digestsPath != nil || options.keepsCaches,
+      managerProcessID: isReachable ? getpid() : 0,
       outputPath: run.outputPack, nodeCount: UInt32(core.nodeCount),
-      rankCount: UInt32(workerCount), nodeTimeoutNanoseconds: times.nodeTimeout)
+      rankCount: UInt32(workerCount), nodeTimeoutNanoseconds: times.nodeTimeout, record: record,
+      seeksValues: seeksValues)
     mailbox.send(WireWriter(welcome), to: worker.index, .worker)
   }
 
@@ -445,6 +453,12 @@ package final class ManagerLoop {
     case .commit(let value):
       mailbox.send(
         WireWriter(CommitOrder(value, of: core.workflow, run: run)), to: rank, .worker)
+    case .adopt(let value, let attempt):
+      let order = AdoptOrder(
+        value: value, attempt: attempt, byteCount: core.restoredByteCount(of: value.file),
+        hash: core.hash(of: value.file) ?? .unknown)
+      mailbox.send(WireWriter(order), to: rank, .worker)
+    case .dropOffers: mailbox.send(WireWriter(.dropOffers), to: rank, .worker)
     case .leave: mailbox.send(WireWriter(.leave), to: rank, .worker)
     }
   }

@@ -46,6 +46,13 @@ extension ManagerLoop {
           + "lie \(bytesText(byteCount)) of at most \(bytesText(limit)); the largest files there:")
     case .diskHolds(let file, let byteCount, _):
       complain("vine-mpi:   \(bytesText(byteCount))  \(core.workflow.locationText(file))")
+    case .adoptionRefused(let file, let refusal, let node):
+      if core.adoptionCounts.refusedCount > 20 { return }
+      progress.interrupt()
+      complain(
+        "vine-mpi: \(directory.nodeNames[node.index]): what the session before left of "
+          + "\(core.workflow.locationText(file)) is not used: \(refusal.text)")
+    case .adoptionEnded: showAdoption()
     case .contradiction(let task, let other):
       progress.interrupt()
       complain(
@@ -65,6 +72,19 @@ extension ManagerLoop {
       progress.interrupt()
       complain("vine-mpi: cannot write output \(text)")
     }
+  }
+
+  private func showAdoption() {
+    let counts = core.adoptionCounts
+    if options.isQuiet || counts.adoptedCount + counts.refusedCount == 0 { return }
+    progress.interrupt()
+    var text =
+      "vine-mpi: taken from caches of the session before: \(counts.adoptedCount) values "
+      + "(\(bytesText(counts.adoptedByteCount)))"
+    let refused = AdoptionRefusal.allCases.filter { counts[$0] > 0 }
+      .map { "\(counts[$0]) \($0.text)" }
+    if !refused.isEmpty { text += "; not used: \(refused.joined(separator: ", "))" }
+    tell(text)
   }
 
   /// Says which tasks have failed, once no crash can undo it any more.
@@ -101,5 +121,33 @@ extension ManagerLoop {
     }
     if failedCount == 20 { lines.append("vine-mpi: further failures are in the journal only") }
     complain(lines.joined(separator: "\n"))
+  }
+}
+
+extension AdoptionRefusal {
+  /// What is wrong with a file that a dead session left, for people.
+  var text: String {
+    switch self {
+    case .foreign: "no value of the run"
+    case .unneeded: "not needed"
+    case .unknownContent: "without a digest"
+    case .otherSize: "of another size"
+    case .damaged: "damaged"
+    case .unreadable: "unreadable"
+    case .late: "too late"
+    }
+  }
+
+  /// Its name in `summary.json`.
+  var key: String {
+    switch self {
+    case .foreign: "foreign"
+    case .unneeded: "unneeded"
+    case .unknownContent: "unknownContent"
+    case .otherSize: "otherSize"
+    case .damaged: "damaged"
+    case .unreadable: "unreadable"
+    case .late: "late"
+    }
   }
 }

@@ -19,6 +19,8 @@ package struct RunOptions: Sendable {
   package var callsPath: String?
   /// `--cache-limit`: MB that may lie on each node; nil: most of what is free there.
   package var cacheLimitMB: Int64?
+  /// `--keep-caches`: what lies on the nodes outlives a session that dies.
+  package var keepsCaches = false
   package var tracePath: String?
   package var transfersPath: String?
   package var digestsPath: String?

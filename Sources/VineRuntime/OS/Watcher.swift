@@ -15,6 +15,9 @@ final class Watcher: Sendable {
     tell([mark, directory, sandboxes, output])
   }
 
+  /// Whether the node's directory of the run outlives this rank.
+  func keepDirectory(_ isKept: Bool) { tell([isKept ? "+" : "-"]) }
+
   /// All is in order: nothing is to be cleaned up.
   func dismiss() { tell(["!"]) }
 

@@ -112,6 +112,7 @@ package struct Continuation: Sendable {
       }
       if copy.hash.isKnown {
         restored.hashes[output.file] = copy.hash
+        restored.byteCounts[output.file] = copy.byteCount
         contents[output.file] = HashedContent(byteCount: copy.byteCount, hash: copy.hash)
       }
       guard copy.place != .none else { continue }

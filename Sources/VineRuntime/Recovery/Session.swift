@@ -6,6 +6,8 @@ internal import VineCore
 struct Session {
   let run: RunDirectory
   let journal: JournalFile
+  /// What the run's directories on the nodes say of themselves.
+  let record: CacheRecord
   let keys: WorkflowKeys
   let continuation: Continuation
   let priorTaskCount: Int
@@ -41,7 +43,11 @@ struct Session {
     let keys = beside.next()
     let continuation = Continuation(opened.prior, workflow, keys, runPath: run.path)
     return Session(
-      run: run, journal: opened.file, keys: keys, continuation: continuation,
+      run: run, journal: opened.file,
+      record: CacheRecord(
+        run: "\(opened.run)", name: run.name, epoch: opened.file.epoch,
+        files: CacheRecord.digest(ofFilesOf: workflow), isKept: options.keepsCaches),
+      keys: keys, continuation: continuation,
       priorTaskCount: opened.prior.tasks.count, priorSourceCount: opened.prior.sources.count,
       isContinued: opened.prior.sessionCount > 0,
       notices: opened.notices + continuation.notices)

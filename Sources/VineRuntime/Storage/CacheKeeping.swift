@@ -17,6 +17,8 @@ package struct KeptFile: Sendable {
 package struct RunRemains: Sendable {
   package let path: String
   package let isAlive: Bool
+  /// Its session died, and the next one may still come for what lies there.
+  package let isWaiting: Bool
   package let byteCount: Int64
   /// Seconds since 1970.
   package let lastChange: Int
@@ -66,7 +68,9 @@ package struct NodeCache: Sendable {
       let isAlive = !withFreeLock(of: directory) {}
       found.append(
         RunRemains(
-          path: directory, isAlive: isAlive, byteCount: byteCount(below: directory),
+          path: directory, isAlive: isAlive,
+          isWaiting: !isAlive && CacheRecord.isWaiting(directory, at: time(nil)),
+          byteCount: byteCount(below: directory),
           lastChange: info.st_mtim.tv_sec))
     }
     return found
@@ -169,8 +173,21 @@ package struct NodeCache: Sendable {
     return removed
   }
 
+  /// Removes what dead sessions of the run in `runPath` have left, and nothing else.
+  package func removeRun(in runPath: String) throws(RuntimeError) -> Removed {
+    var removed = Removed()
+    let journal = JournalDirectory("\(runPath)/journal")
+    guard let run = try journal.plan().run else { return removed }
+    for cache in DeadCache.find(beside: "\(path)/.", of: "\(run)") {
+      removed.runs.append(cache.path)
+      removed.byteCount += byteCount(below: cache.path)
+      cache.remove()
+    }
+    return removed
+  }
+
   private func removeRuns(_ removed: inout Removed) {
-    for run in remains() where !run.isAlive {
+    for run in remains() where !run.isAlive && !run.isWaiting {
       let isGone = withFreeLock(of: run.path) { FileTree.remove(run.path) }
       if !isGone { continue }
       removed.runs.append(run.path)

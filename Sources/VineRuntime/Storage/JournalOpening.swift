@@ -24,6 +24,7 @@ struct SessionInfo {
 /// A journal that this session owns.
 struct OpenedJournal {
   var file: JournalFile
+  var run: RunIdentity
   /// All that earlier sessions came to.
   var prior: PriorRun
   /// What people should know of the journal that was found.
@@ -76,7 +77,7 @@ extension JournalDirectory {
       whole.apply(.sessionOpen(open))
       file.writeSnapshot(of: whole)
     }
-    return OpenedJournal(file: file, prior: prior, notices: notices(of: reading, prior))
+    return OpenedJournal(file: file, run: run, prior: prior, notices: notices(of: reading, prior))
   }
 
   private static func parent(of path: String) -> String {

@@ -52,6 +52,14 @@ struct SummaryFile: Codable, Equatable {
     var limitBytes: Int64?
     var peakBytes: Int64
   }
+  /// What lay in the caches of dead sessions.
+  struct Adopted: Codable, Equatable {
+    /// That were as they had been, and what they amount to.
+    var values: Int
+    var bytes: Int64
+    /// That were not used, by reason.
+    var refused: [String: Int]
+  }
   var name: String
   var status: Int32
   var version: String
@@ -81,6 +89,8 @@ struct SummaryFile: Codable, Equatable {
   var spareCopies = 0
   /// Tasks that waited for a busy node that has their inputs, rather than have those moved.
   var tasksThatWaited = 0
+  /// Absent where nothing was found.
+  var adopted: Adopted?
   var unwrittenOutputs: [String] = []
   /// Ranks that died, fell silent or could not be reached.
   var lostRanks: [Int] = []

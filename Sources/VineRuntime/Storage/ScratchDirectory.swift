@@ -51,20 +51,27 @@ struct ScratchDirectory {
 
   /// Removes what this rank put here; the last rank of the node removes the directory. The cache
   /// goes with the agent when all leave, else with the last rank: those that stay still need it.
-  func leave(rank: Int, isAgent: Bool) {
+  /// If the directory `isKept`, what it holds stays for the next session.
+  func leave(rank: Int, isAgent: Bool, isKept: Bool = false) {
     FileTree.remove(sandboxes(of: rank))
     FileTree.remove(spool(of: rank))
+    if isKept {
+      close(lock)
+      return
+    }
     if isAgent || flock(lock, LOCK_EX | LOCK_NB) == 0 { FileTree.remove(cache) }
     close(lock)
-    // The lock file goes with the directory: only when nothing else is left in it.
+    // Lock and record go with the directory: only when nothing else is left in it.
     let left = FileTree.entries(of: path).entries
-    if left.allSatisfy({ $0.name == "lock" }) {
+    if left.allSatisfy({ $0.name == "lock" || $0.name == CacheRecord.fileName }) {
+      unlink("\(path)/\(CacheRecord.fileName)")
       unlink("\(path)/lock")
       rmdir(path)
     }
   }
 
-  /// Removes directories beside this one that their runs left behind.
+  /// Removes directories beside this one that their runs left behind, unless they wait for a session
+  /// that may still come.
   func removeLeftovers() {
     guard let slash = path.lastIndex(of: "/") else { return }
     let parent = String(path[..<slash])
@@ -74,7 +81,8 @@ struct ScratchDirectory {
       let other = "\(parent)/\(entry.name)"
       var info = stat()
       // A minute's grace for a run that is just making its directory.
-      guard other != path, lstat(other, &info) == 0, now - info.st_mtim.tv_sec > 60
+      guard other != path, lstat(other, &info) == 0, now - info.st_mtim.tv_sec > 60,
+        !CacheRecord.isWaiting(other, at: now)
       else { continue }
       let descriptor = clinux_open_at(AT_FDCWD, "\(other)/lock", O_RDWR | O_NOFOLLOW, 0)
       guard descriptor >= 0 else { continue }

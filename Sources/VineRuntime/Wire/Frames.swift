@@ -9,18 +9,18 @@ enum FrameKind: UInt8 {
   case welcome = 1, startTask, takeBack, killTask, fetch, unlink, commit, leave, placeOutput, ping
   case heartbeat, watch, fence, peerLost, farewell
   case startCall = 24, startInstance, stopInstance
-  case recall = 28
+  case recall = 28, adopt, dropOffers
   // Worker to manager.
   case registration = 32, replicaReady, taskFinished, taskReturned, transferEnded, committed
   case note, hashed, leaving, goodbye, pong, replicaDamaged, alive, siblingLost, moved, diskMeasured
   case resultReady = 56, instanceReady, instanceEnded, libraryNote
-  case replicaFound = 48, recallEnded
+  case replicaFound = 48, recallEnded, replicaOffered, replicaRefused, offersEnded
   // Worker to worker.
   case readRequest = 64, readGranted, readRefused, readContent, readVerdict, readStop
 }
 
 /// Version of the frames; raised when one changes.
-let frameVersion: UInt32 = 5
+let frameVersion: UInt32 = 6
 
 /// What a worker says of itself, once.
 struct Registration: Equatable {
@@ -56,6 +56,10 @@ struct Welcome: Equatable {
   var rankCount: UInt32
   /// A rank that is silent for this long is lost (`--node-timeout`).
   var nodeTimeoutNanoseconds: Int64
+  /// What the directory in scratch says of itself.
+  var record: CacheRecord
+  /// What dead sessions of the run have left is looked for.
+  var seeksValues: Bool
 }
 
 /// How an input gets into the sandbox, or an output out of it.
@@ -279,6 +283,20 @@ extension WireWriter {
     put(welcome.nodeCount)
     put(welcome.rankCount)
     put(welcome.nodeTimeoutNanoseconds)
+    put(welcome.record.run)
+    put(welcome.record.name)
+    put(welcome.record.epoch)
+    put(welcome.record.files)
+    put(welcome.record.isKept)
+    put(welcome.seeksValues)
+  }
+
+  init(_ order: AdoptOrder) {
+    self.init(.adopt)
+    put(order.value)
+    put(order.attempt)
+    put(order.byteCount)
+    put(bytes: order.hash.bytes)
   }
 
   init(_ order: AttemptOrder) {
@@ -377,6 +395,15 @@ extension WireWriter {
       self.init(.replicaDamaged)
       put(value)
     case .recallEnded: self.init(FrameKind.recallEnded)
+    case .replicaOffered(let value, let byteCount):
+      self.init(.replicaOffered)
+      put(value)
+      put(byteCount)
+    case .replicaRefused(let value, let refusal):
+      self.init(.replicaRefused)
+      put(value)
+      put(refusal.rawValue)
+    case .offersEnded: self.init(FrameKind.offersEnded)
     case .replicaFound(let value, let byteCount):
       self.init(.replicaFound)
       put(value)
@@ -536,7 +563,19 @@ extension WireReader {
       token: try takeText(), runName: try takeText(), scratch: try takeText(),
       submitDirectory: try takeText(), environment: try takeTexts(), umask: try take(),
       wantsHashes: try takeBool(), managerProcessID: try take(), outputPath: try takeText(),
-      nodeCount: try take(), rankCount: try take(), nodeTimeoutNanoseconds: try take())
+      nodeCount: try take(), rankCount: try take(), nodeTimeoutNanoseconds: try take(),
+      record: CacheRecord(
+        run: try takeText(), name: try takeText(), epoch: try take(), files: try takeText(),
+        isKept: try takeBool()),
+      seeksValues: try takeBool())
+  }
+
+  mutating func takeAdoptOrder() throws(WireError) -> AdoptOrder {
+    let value = try takeValue()
+    let attempt = try take(UInt32.self)
+    let byteCount = try take(Int64.self)
+    guard let hash = ContentHash(Array(try takeBytes())) else { throw WireError() }
+    return AdoptOrder(value: value, attempt: attempt, byteCount: byteCount, hash: hash)
   }
 
   mutating func takeAttemptOrder() throws(WireError) -> AttemptOrder {
@@ -615,6 +654,9 @@ extension WireReader {
     case .replicaReady: .replicaReady(try takeValue(), byteCount: try take())
     case .replicaDamaged: .replicaDamaged(try takeValue())
     case .recallEnded: .recallEnded
+    case .replicaOffered: .replicaOffered(try takeValue(), byteCount: try take())
+    case .replicaRefused: .replicaRefused(try takeValue(), try takeRefusal())
+    case .offersEnded: .offersEnded
     case .replicaFound: .replicaFound(try takeValue(), byteCount: try take())
     case .taskFinished: .taskFinished(try takeAttempt(), try takeCompletion())
     case .taskReturned: .taskReturned(try takeAttempt())
@@ -632,6 +674,11 @@ extension WireReader {
       .diskMeasured(DiskCapacity(byteCountMax: try take(), inodeCountMax: try take()))
     default: nil
     }
+  }
+
+  private mutating func takeRefusal() throws(WireError) -> AdoptionRefusal {
+    guard let refusal = AdoptionRefusal(rawValue: try take()) else { throw WireError() }
+    return refusal
   }
 
   private mutating func takeInstanceEnd() throws(WireError) -> InstanceEnd {

@@ -23,12 +23,14 @@ package final class WorkerLoop {
   private var agent: Agent?
   private var derivations: DerivationRunner?
   private var keeper: Keeper?
+  private var adopter: Adopter?
   private let bulk: BulkTransfer?
   private let queue: BlockingQueue<HelperResult>
   private let chunks: BlockingQueue<ChunkResult>
   private var orders: [TaskID: AttemptOrder] = [:]
   private var fetchOrders: [TransferID: FetchOrder] = [:]
   private var commitOrders: [FileValue: CommitOrder] = [:]
+  private var adoptOrders: [FileValue: [AdoptOrder]] = [:]
   private var children: [Int32: ChildProcess] = [:]
   private var childOfTask: [TaskID: Int32] = [:]
   private let pipes: PipeWatch
@@ -92,6 +94,7 @@ package final class WorkerLoop {
     }
     if wireFailure { throw RuntimeError("understand a message of the manager") }
     count += takeHelperResults()
+    if let adopter { events.append(contentsOf: adopter.takeEvents()) }
     pipes.watchDue(at: monotonicNanoseconds())
     if let agent {
       if agent.progress(&events) { count += 1 }
@@ -221,6 +224,11 @@ package final class WorkerLoop {
     case .recall:
       keeper?.recall(try reader.takeForeverOrders())
       if keeper?.hasRecalledAll ?? true { events.append(.recallEnded) }
+    case .adopt:
+      let order = try reader.takeAdoptOrder()
+      adoptOrders[order.value, default: []].append(order)
+      events.append(.received(.adopt(order.value, as: order.attempt)))
+    case .dropOffers: events.append(.received(.dropOffers))
     case .unlink: events.append(.received(.unlink(try reader.takeValue())))
     case .commit:
       let order = try reader.takeCommitOrder()
@@ -253,6 +261,7 @@ package final class WorkerLoop {
     watcher.lookAfter(
       mark: launcher.markPrefix, directory: scratch.path, sandboxes: scratch.sandboxes(of: rank),
       output: scratch.spool(of: rank))
+    watcher.keepDirectory(welcome.record.isKept)
     spool = OutputSpool(path: scratch.spool(of: rank))
     if let room {
       let mailbox = mailbox
@@ -274,6 +283,13 @@ package final class WorkerLoop {
       mailbox.doorbells[0] = welcome.managerProcessID
     }
     if isAgent {
+      try welcome.record.write(in: scratch.path)
+      if welcome.seeksValues {
+        let adopter = try Adopter(scratch: scratch)
+        poll.add(adopter.descriptor, token: PollToken.workerHelpers)
+        adopter.look(of: welcome.record.run, files: welcome.record.files)
+        self.adopter = adopter
+      }
       queue.submit {
         scratch.removeLeftovers()
         return .removed
@@ -324,6 +340,11 @@ package final class WorkerLoop {
         events.append(event)
       case .proceed?, nil: begin(order)
       }
+    case .adopt(let value, _):
+      if let order = adoptOrders[value]?.popLast() { adopter?.adopt(order) }
+    case .dropOffers:
+      adoptOrders = [:]
+      adopter?.drop()
     case .unlink(let value): agent?.unlink(value)
     case .commit(let value):
       if let order = commitOrders.removeValue(forKey: value) { agent?.commit(order) }
@@ -587,6 +608,7 @@ package final class WorkerLoop {
       return
     }
     if core.instanceCount > 0 && !isTeardownOver() { return }
+    if adopter?.hasEnded() == false { return }
     if !hasAnnouncedLeaving {
       if hasStrays() { return }
       hasAnnouncedLeaving = true
@@ -638,8 +660,11 @@ package final class WorkerLoop {
   }
 
   /// No time is left: every process of every attempt dies now, and what this rank put into scratch
-  /// goes as far as the launcher's patience lets it.
-  package func abandon() {
+  /// goes as far as the launcher's patience lets it. If the run `mayGoOn`, the node's cache stays for
+  /// that where it is to.
+  package func abandon(mayGoOn: Bool) {
+    let isKept = mayGoOn && welcome?.record.isKept ?? false
+    watcher.keepDirectory(isKept)
     for child in children.values { child.signal(SIGKILL) }
     instances?.killAll()
     launcher?.hostMarks = [:]
@@ -653,7 +678,7 @@ package final class WorkerLoop {
       usleep(2000)
     }
     // The node's other ranks may go on.
-    scratch?.leave(rank: rank, isAgent: false)
+    scratch?.leave(rank: rank, isAgent: false, isKept: isKept)
   }
 }
 
