@@ -11,6 +11,10 @@
 #     DIR/stop;
 #   - with 3, when two sessions one after the other came no further.
 #
+# When a session dies, the caches on its nodes stay where they are, and the next one
+# takes what it needs from there (--keep-caches). What the last one leaves is removed
+# from all hosts that answer.
+#
 # SIGUSR1 and SIGTERM are passed on to mpirun. Environment:
 #
 #   VINE_MPIRUN            the mpirun to use, with its options; default: mpirun
@@ -23,8 +27,11 @@ usage() { sed -n '2,/^set /s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" | sed '$d' >&2; 
 say() { echo "run-rounds: $*" >&2; }
 
 run_dir=
+scratch=()
 for ((i = 1; i <= $#; i++)); do
     case ${!i} in
+        --scratch) next=$((i + 1)); scratch=(--scratch "${!next-}") ;;
+        --scratch=*) scratch=("${!i}") ;;
         --run-dir) next=$((i + 1)); run_dir=${!next-} ;;
         --run-dir=*) run_dir=${!i#--run-dir=} ;;
     esac
@@ -125,7 +132,26 @@ session() { # MPIRUN-OPTION...
     mpirun_pid=
 }
 
-arguments=("$@")
+# Caches that were kept for a session that does not come. After a session that ended
+# in order there are none but on hosts that were not part of it.
+has_died=0
+# shellcheck disable=SC2317  # called by a trap
+remove_caches() {
+    local count=1 where=() host
+    ((has_died)) || return
+    if ((${#all[@]} > 0)); then
+        for host in "${all[@]}"; do ! answers "$host" || where+=("$host"); done
+        count=${#where[@]}
+        ((count > 0)) || return
+        where=(--host "$(IFS=,; echo "${where[*]/%/:1}")")
+    fi
+    timeout -k 5 60 "${launcher[@]}" -n "$count" "${where[@]}" \
+        "$program" cache gc --run-dir "$run_dir" "${scratch[@]}" </dev/null >/dev/null 2>&1 ||
+        say "could not remove the caches that dead sessions have left on ${all[*]:-this host}"
+}
+trap remove_caches EXIT
+
+arguments=("$@" --keep-caches)
 options=()
 if [[ -n ${PBS_NODEFILE:-} ]]; then options=(--hostfile "$PBS_NODEFILE"); fi
 mapfile -t all < <(hosts)
@@ -136,6 +162,7 @@ count=$(done_count)
 for ((round = 1; round <= ${VINE_ROUNDS:-20}; round++)); do
     session "${options[@]}"
     status=$(status_of_run)
+    [[ -n $status && $status == "$launch_status" && $status != 3 ]] || has_died=1
     case ${status:-none} in
         3 | none) ;;
         *) exit "$status" ;;

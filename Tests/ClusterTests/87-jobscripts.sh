@@ -64,7 +64,8 @@ done
 END
     cat >program <<'END'
 #!/bin/bash
-echo session >>sessions
+[[ $1 != cache ]] || { echo "$*" >>cleanings; exit; }
+echo "$*" >>sessions
 mkdir -p run/journal
 outcome() { echo "{\"epoch\": 1, \"status\": $1}" >run/outcome; }
 progress() { head -c 5000 /dev/zero >>run/journal/1-0.vj; }
@@ -87,6 +88,9 @@ test_rounds_go_on_after_a_dead_session() {
     printf '%s\n' 'progress; kill -9 $$' 'progress; outcome 3' 'outcome 0' >script
     rounds 0 3
     grep -q -- --enable-recovery launches || fail "mpirun was not asked to go on after losses"
+    # What the dead sessions had on the nodes was kept for the next ones, and is not left behind.
+    assert_equal 3 "$(grep -c -- --keep-caches sessions)" "sessions that keep caches"
+    assert_equal "cache gc --run-dir run" "$(<cleanings)" "removal of caches"
 }
 test_rounds_end_without_progress() {
     stand_ins
@@ -97,6 +101,24 @@ test_rounds_end_with_a_final_status() {
     stand_ins
     echo 'progress; outcome 8; exit 1' >script
     rounds 8 1
+    [[ -e cleanings ]] || fail "caches of a session that died are left"
+}
+test_rounds_leave_ended_sessions_alone() {
+    stand_ins
+    echo 'progress; outcome 1; exit 1' >script
+    rounds 1 1
+    assert_absent cleanings
+}
+test_rounds_remove_caches_where_they_are() {
+    stand_ins
+    printf '%s\n' a a b >nodes
+    export PBS_NODEFILE=$work/nodes
+    printf '%s\n' 'progress; exit 1' 'outcome 1; exit 1' >script
+    local status=0
+    "$root/jobscripts/run-rounds.sh" --run-dir run --scratch /disk w.json >said 2>&1 || status=$?
+    assert_equal 1 "$status" status
+    assert_equal "cache gc --run-dir run --scratch /disk" "$(<cleanings)" "removal of caches"
+    tail -n 1 launches | grep -q -- "-n 2 --host a:1,b:1 " || fail "$(cat launches)"
 }
 test_rounds_end_with_a_refusal() {
     stand_ins
@@ -127,7 +149,7 @@ test_rounds_leave_dead_hosts_out() {
 }
 test_rounds_end_a_launcher_that_hangs() {
     stand_ins
-    sed -i 's/^"$@"$/"$@"; trap "" TERM; for i in {1..600}; do sleep 0.1; done/' launcher
+    sed -i 's/^"$@"$/"$@"; [[ $* != *"cache gc"* ]] || exit 0; trap "" TERM; for i in {1..600}; do sleep 0.1; done/' launcher
     echo 'outcome 0' >script
     rounds 0 1
     assert_says "SIGKILL"
