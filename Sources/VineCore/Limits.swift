@@ -92,6 +92,10 @@ package enum Limits {
   package static let limitRestoresMax = 3
   /// Times that a task goes elsewhere since its node's disk was full.
   package static let fullDiskRetryMax = 50
+  /// Share of a node's limit, in per cent, from which on its intermediate files make it tight.
+  static let tightPerCent: Int64 = 70
+  /// A file that no more tasks than this will read is about to be freed.
+  static let lastReadersMax: UInt32 = 4
   /// Files that are named when the disks are full.
   package static let fullDiskFilesMax = 5
   /// Bytes of one file that the accounts of disks believe: one pebibyte.

@@ -60,7 +60,7 @@ struct SimulateCommand: ParsableCommand {
       throw ValidationError("bandwidths are positive, and latencies not negative")
     }
     if let order, TaskOrder(rawValue: order) == nil {
-      throw ValidationError("an order is one of fifo, file, heft, lpt")
+      throw ValidationError("an order is one of fifo, file, heft, lpt, depth")
     }
   }
 

@@ -111,6 +111,10 @@ private struct PlainGraph {
     return durations[task] + (below.map { bottomLevel($0) }.max() ?? 0)
   }
 
+  private func depth(_ task: Int) -> Int64 {
+    predecessors[task].map { depth($0) + 1 }.max() ?? 0
+  }
+
   func makespan(_ order: TaskOrder, _ cores: [Int]) -> Int64 {
     var free = cores
     var now: Int64 = 0
@@ -122,6 +126,7 @@ private struct PlainGraph {
       switch order {
       case .fifo: (readySince[task] ?? 0, task)
       case .file: (0, task)
+      case .depth: (-depth(task), task)
       case .heft: (-bottomLevel(task), task)
       case .lpt: (-durations[task], task)
       }

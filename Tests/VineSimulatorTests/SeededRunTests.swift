@@ -2,8 +2,8 @@ import Testing
 import VineSimulator
 
 private let fixedRun =
-  "seed 42 hash 6309d0c85679557b tasks 51 nodes 5 done 1 failed 0 cancelled 0 left 50"
-  + " attempts 1 transfers 0"
+  "seed 42 hash 398b2f993766a42b tasks 51 nodes 5 done 2 failed 0 cancelled 0 left 49"
+  + " attempts 2 transfers 1"
 
 @Suite struct SeededRunTests {
   @Test(arguments: 0..<8)

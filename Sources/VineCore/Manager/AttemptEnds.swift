@@ -134,16 +134,7 @@ extension Manager {
     hasNewReady = true
     if !patience.isEmpty { patience.remove(task) }
     if !instances.readySince.isEmpty { instances.readySince[task.index] = now }
-    let row = workflow.tasks[task]
-    let order: Int64 =
-      switch workflow.policy.order {
-      case .fifo: now.nanoseconds
-      case .file: 0
-      case .heft: -bottomLevels[task.index]
-      case .lpt: -row.estimateMicroseconds
-      }
-    ready[Int(row.request)].insert(
-      ReadyKey(negativePriority: 0 &- row.priority, task: task, order: order))
+    ready[Int(workflow.tasks[task].request)].insert(readyKey(of: task, at: now))
   }
 
   mutating func learnDuration(of task: TaskID, nanoseconds: Int64) {

@@ -20,6 +20,8 @@ struct NodeDisk {
   /// What the attempts that are placed there may still write.
   var attemptByteCount: Int64 = 0
   var attemptCount: Int64 = 0
+  /// Of those attempts, the ones after which intermediate files go.
+  var freeingCount = 0
   /// What it said to have free when it was last found full.
   var measured: DiskCapacity?
   /// Times that its lowered limit was forgotten, since nothing else would have gone on.
@@ -47,6 +49,8 @@ struct NodeDisk {
 struct RoomQueue {
   /// Ready tasks for which no node with free cores had room, longest waiting first.
   var aside: Deque<TaskID> = []
+  /// Of those, the ones after which intermediate files go.
+  var freeingAside: Set<TaskID> = []
   /// Of those, the ones put there in this turn.
   var newCount = 0
   /// So many were put aside in this turn that the rest is not looked at before something changes.
@@ -57,6 +61,9 @@ struct RoomQueue {
   var removalCount = 0
   /// All evictables were gathered anew since a task was last placed.
   var isThorough = false
+  /// Of those aside, how many are tried one after the other before anything else is done: together they
+  /// had no room, although the account said so.
+  var singleTryCount = 0
   /// Tasks that fail next if nothing else helps: twice as many each time, so that a great many that
   /// cannot run do not each cost a look at all.
   var failCountNext = 1
@@ -158,6 +165,7 @@ extension Manager {
     for task: TaskID, on node: NodeID, effects: inout [ManagerEffect]
   ) -> Bool {
     guard nodes[node].disk.isLimited else { return true }
+    if isHeldBack(task, on: node) { return false }
     let need = need(of: task, on: node)
     let free = free(on: node)
     let lacking = DiskCapacity(
@@ -171,11 +179,15 @@ extension Manager {
   mutating func reserve(_ slot: UInt32) {
     let row = attempts[slot]
     guard nodes[row.node].disk.isLimited else { return }
-    let byteCount = attemptByteCount(of: row.attempt.task)
+    let byteCount = likelyByteCount(of: row.attempt.task)
     attempts[slot].byteCountMax = byteCount
     nodes[row.node].disk.attemptByteCount &+= byteCount
     nodes[row.node].disk.attemptCount += 1
     attempts[slot].holdsRoom = true
+    if freesIntermediates(row.attempt.task) {
+      attempts[slot].isFreeing = true
+      nodes[row.node].disk.freeingCount += 1
+    }
     room.isThorough = false
     room.failCountNext = 1
   }
@@ -186,6 +198,7 @@ extension Manager {
     guard row.holdsRoom else { return }
     nodes[row.node].disk.attemptByteCount &-= row.byteCountMax
     nodes[row.node].disk.attemptCount -= 1
+    if row.isFreeing { nodes[row.node].disk.freeingCount -= 1 }
     room.hasChanged = true
   }
 
@@ -222,6 +235,7 @@ extension Manager {
       return
     }
     room.aside.append(task)
+    if freesIntermediates(task) { room.freeingAside.insert(task) }
     room.newCount += 1
     // Stays so until requests that were blocked for it get another look.
     if room.newCount >= Limits.roomlessLooksMax && !isNothingUnderWay { room.isCrowded = true }
@@ -244,12 +258,13 @@ extension Manager {
     var left = count
     while left > 0, let task = room.aside.popFirst() {
       left -= 1
+      room.freeingAside.remove(task)
       if tasks[task.index].state == .ready { enqueue(task, at: now) }
     }
   }
 
   /// Whether nothing is under way that could free or fill a disk.
-  private var isNothingUnderWay: Bool {
+  var isNothingUnderWay: Bool {
     attempts.liveCount == 0 && transfers.count == 0 && commits.isEmpty && publishingCount == 0
   }
 
@@ -258,13 +273,25 @@ extension Manager {
   mutating func settleFullDisks(at now: Instant, effects: inout [ManagerEffect]) -> Bool {
     guard !room.aside.isEmpty || room.isCrowded, isNothingUnderWay, isRegistrationClosed
     else { return false }
+    if room.singleTryCount > 0 {
+      room.singleTryCount -= 1
+      admit(1, at: now)
+      return true
+    }
     if !room.isThorough {
       room.isThorough = true
       for node in nodes.rows.ids where nodes[node].disk.isPressed { gatherEvictables(on: node) }
-    } else if !restoreLimits() {
+    } else if restoreLimits() {
+      room.singleTryCount = room.aside.count
+      room.hasChanged = false
+      room.removalCount = replicas.removalCount
+      if room.singleTryCount > 0 { return true }
+    } else {
       reportFullDisk(effects: &effects)
       for _ in 0..<min(room.failCountNext, room.aside.count) {
-        guard let task = room.aside.popFirst(), tasks[task.index].state == .ready else { continue }
+        guard let task = room.aside.popFirst() else { break }
+        room.freeingAside.remove(task)
+        guard tasks[task.index].state == .ready else { continue }
         let attempt = AttemptID(task, UInt32(tasks[task.index].attemptCount))
         fail(attempt, .noRoom(megabytes(wholeByteCount(of: task))), effects: &effects)
       }
@@ -360,12 +387,15 @@ extension Manager {
     return fullDiskCounts[task, default: 0] <= most
   }
 
-  /// A transfer found its node full: those that wait for it go elsewhere, at nobody's charge.
+  /// A transfer found its node full: those that wait for it go elsewhere, at nobody's charge. Of a
+  /// `byteCount` above 0 it is known that so much was to come.
   mutating func roomRanOut(
-    for replica: UInt32, at now: Instant, effects: inout [ManagerEffect]
+    for replica: UInt32, byteCount: Int64, at now: Instant, effects: inout [ManagerEffect]
   ) {
     let row = replicas[replica]
-    if let measured = nodes[row.node].disk.measured, measured.inodeCountMax > 0,
+    if byteCount > 0 {
+      knownByteCounts[row.file] = min(byteCount, Limits.fileByteCountMax)
+    } else if let measured = nodes[row.node].disk.measured, measured.inodeCountMax > 0,
       measured.byteCountMax < Limits.fileByteCountMax
     {
       // It is larger than what was free there, whatever its hint says.

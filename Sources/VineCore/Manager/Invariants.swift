@@ -87,16 +87,28 @@ extension Manager {
 
   private func checkDisk(of node: NodeID) {
     var byteCount: Int64 = 0
+    var freeingCount = 0
     for row in allocations.rows where !row.isFree && row.node == node {
       var slot = row.head
       while slot != .max {
         if attempts[slot].holdsRoom { byteCount &+= attempts[slot].byteCountMax }
+        if attempts[slot].isFreeing { freeingCount += 1 }
         slot = attempts[slot].next
       }
     }
     invariant(nodes[node].disk.attemptByteCount == byteCount, "room of attempts is miscounted")
+    invariant(nodes[node].disk.freeingCount == freeingCount, "what frees room is miscounted")
     byteCount = 0
-    for replica in replicas.replicas(on: node) { byteCount &+= replicas[replica].byteCount }
+    var madeByteCount: Int64 = 0
+    for replica in replicas.replicas(on: node) {
+      byteCount &+= replicas[replica].byteCount
+      if workflow.files[replicas[replica].file].kind == .temp {
+        madeByteCount &+= replicas[replica].byteCount
+      }
+    }
+    invariant(
+      replicas.usage(of: node).madeByteCount == madeByteCount,
+      "intermediate files of a node are miscounted")
     invariant(replicas.usage(of: node).byteCount == byteCount, "room of replicas is miscounted")
   }
 

@@ -43,6 +43,13 @@ package struct Manager: ~Copyable {
   var meanDurations: [UInt32: Int64] = [:]
   /// Place in the order by bottom level, when that order is asked for.
   let bottomLevels: [Int64]
+  /// Ready tasks stand by their depths, as the description asks, or since disks are tight.
+  var isDepthFirst: Bool
+  /// They will before the next task is placed.
+  var isDepthFirstDue = false
+  var depths: [Int32]
+  /// What tasks write, by (category, request), as far as disks are filled.
+  var meanOutputByteCounts: [UInt32: Int64] = [:]
   var nodeOfWorker: [NodeID] = []
   var random: UInt64 = 0x9E37_79B9_7F4A_7C15
   var progressCounts: Progress
@@ -124,6 +131,8 @@ package struct Manager: ~Copyable {
     bottomLevels =
       workflow.policy.order == .heft
       ? workflow.bottomLevels(defaultMicroseconds: options.defaultEstimateMicroseconds) ?? [] : []
+    isDepthFirst = workflow.policy.order == .depth
+    depths = isDepthFirst ? workflow.depths() ?? [] : []
     tasks = []
     tasks.reserveCapacity(taskCount)
     for task in workflow.tasks.ids {
@@ -136,7 +145,11 @@ package struct Manager: ~Copyable {
     ready = Array(repeating: Heap(), count: workflow.requests.count)
     isBlocked = Array(repeating: false, count: workflow.requests.count)
     hungryLanes = Array(repeating: [], count: workflow.requests.count)
-    replicas = ReplicaTable(fileCount: workflow.files.count)
+    var isMade = BitArray(count: workflow.files.count)
+    for file in workflow.files.ids where workflow.files[file].kind == .temp {
+      isMade[file.index] = true
+    }
+    replicas = ReplicaTable(fileCount: workflow.files.count, isMade: isMade)
     values = ValueTable(workflow)
     instances = InstanceBook(workflow)
     progressCounts = Progress()
@@ -426,6 +439,7 @@ package struct Manager: ~Copyable {
       adoptHashes(of: attempt, effects: &effects)
       adoptResult(of: attempt, effects: &effects)
     }
+    learnOutputByteCount(of: task, on: node)
     commitOutputs(of: task, effects: &effects)
     unpinInputs(of: task, on: node, effects: &effects)
     releaseConsumption(of: task, effects: &effects)

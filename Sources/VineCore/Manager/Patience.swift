@@ -215,7 +215,8 @@ extension Manager {
     guard let row = patience.take(entry) else { return false }
     // It may have come to nothing, or to wait for an input again.
     guard tasks[row.key.task.index].state == .ready else { return false }
-    ready[Int(workflow.tasks[row.key.task].request)].insert(row.key)
+    let key = isDepthFirst ? readyKey(of: row.key.task, at: turnTime) : row.key
+    ready[Int(workflow.tasks[row.key.task].request)].insert(key)
     return true
   }
 

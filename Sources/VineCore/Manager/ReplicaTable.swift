@@ -71,14 +71,17 @@ struct ReplicaRow {
 /// What the replicas of one node take of its disk.
 struct NodeUsage {
   var byteCount: Int64 = 0
+  /// Of that, intermediate files, which lie on nodes only.
+  var madeByteCount: Int64 = 0
   /// Each has one name in the cache at least.
   var replicaCount: Int64 = 0
   /// The most that there ever was.
   var peakByteCount: Int64 = 0
   fileprivate var first: UInt32 = .max
 
-  fileprivate mutating func grow(by byteCount: Int64) {
+  fileprivate mutating func grow(by byteCount: Int64, isMade: Bool) {
     self.byteCount &+= byteCount
+    if isMade { madeByteCount &+= byteCount }
     peakByteCount = max(peakByteCount, self.byteCount)
   }
 }
@@ -103,7 +106,13 @@ struct ReplicaTable {
   /// Of all replicas together.
   private(set) var byteCount: Int64 = 0
 
-  init(fileCount: Int) { first = Array(repeating: .max, count: fileCount) }
+  /// Which files are intermediate ones.
+  private let isMade: BitArray
+
+  init(fileCount: Int, isMade: BitArray) {
+    first = Array(repeating: .max, count: fileCount)
+    self.isMade = isMade
+  }
 
   var count: Int { pool.liveCount }
 
@@ -132,7 +141,7 @@ struct ReplicaTable {
     first[file.index] = replica
     index[Key(file: file, node: node)] = replica
     while usages.count <= node.index { usages.append(NodeUsage()) }
-    usages[node.index].grow(by: byteCount)
+    usages[node.index].grow(by: byteCount, isMade: isMade[file.index])
     self.byteCount &+= byteCount
     usages[node.index].replicaCount += 1
     let head = usages[node.index].first
@@ -146,7 +155,7 @@ struct ReplicaTable {
   mutating func resize(_ replica: UInt32, to byteCount: Int64) {
     let row = pool[replica]
     pool[replica].byteCount = byteCount
-    usages[row.node.index].grow(by: byteCount - row.byteCount)
+    usages[row.node.index].grow(by: byteCount - row.byteCount, isMade: isMade[row.file.index])
     self.byteCount &+= byteCount - row.byteCount
   }
 
@@ -159,7 +168,7 @@ struct ReplicaTable {
     invariant(
       row.pinCount == 0 && row.waiters.isEmpty && row.dependants.isEmpty,
       "a replica in use is removed")
-    usages[row.node.index].grow(by: -row.byteCount)
+    usages[row.node.index].grow(by: -row.byteCount, isMade: isMade[row.file.index])
     byteCount &-= row.byteCount
     usages[row.node.index].replicaCount -= 1
     removalCount += 1

@@ -36,6 +36,7 @@ extension Manager {
   private var mayStart: Bool { !isDraining && !failureLimitReached }
 
   private mutating func placeReadyTasks(at now: Instant, effects: inout [ManagerEffect]) {
+    goDepthFirstIfDue(at: now)
     while mayStart, !isHeldForGang, let request = firstPlaceableRequest() {
       guard let key = topKey(of: request) else { continue }
       let library = workflow.requests[request].library
@@ -54,6 +55,7 @@ extension Manager {
         continue
       } else {
         place(key.task, request, at: now, effects: &effects)
+        goDepthFirstIfDue(at: now)
       }
     }
   }

@@ -96,6 +96,8 @@ struct AttemptRow {
   var byteCountMax: Int64 = 0
   /// Whether that is in its node's account.
   var holdsRoom = false
+  /// Intermediate files go after it.
+  var isFreeing = false
   /// `takeBack` was sent.
   var isTakenBack = false
   /// It reads a value that is not its producer's any more: whatever comes of it does not count.

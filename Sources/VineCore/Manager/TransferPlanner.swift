@@ -94,11 +94,12 @@ extension Manager {
       offerEvictions(of: row.file)
       return
     }
-    onTransferFailed(row, error: error, at: now, effects: &effects)
+    onTransferFailed(row, byteCount: byteCount, error: error, at: now, effects: &effects)
   }
 
   private mutating func onTransferFailed(
-    _ row: TransferRow, error: Int32, at now: Instant, effects: inout [ManagerEffect]
+    _ row: TransferRow, byteCount: Int64, error: Int32, at now: Instant,
+    effects: inout [ManagerEffect]
   ) {
     let replica = row.replica
     if row.isSpare && !row.isSourceLost { spares.failureCounts[row.file, default: 0] += 1 }
@@ -107,7 +108,7 @@ extension Manager {
     replicas[replica].hasPart = true
     wake(row.file)
     if isDiskFull(error) {
-      roomRanOut(for: replica, at: now, effects: &effects)
+      roomRanOut(for: replica, byteCount: byteCount, at: now, effects: &effects)
       replaceValueIfNeeded(of: row.file, at: now, effects: &effects)
       return
     }

@@ -53,6 +53,17 @@ extension Workflow {
     }
     return levels
   }
+
+  /// For each task, how many others at most stand in a chain before it. Nil when there is a cycle.
+  package func depths() -> [Int32]? {
+    guard case .order(let order) = topologicalOrder() else { return nil }
+    var depths = Array(repeating: Int32(0), count: tasks.count)
+    for task in order {
+      let next = depths[task.index] + 1
+      forEachSuccessor(of: task) { depths[$0.index] = max(depths[$0.index], next) }
+    }
+    return depths
+  }
 }
 
 package enum TopologicalOrder: Equatable {

@@ -36,6 +36,9 @@ package enum TaskOrder: String, Sendable, CaseIterable {
   case heft
   /// Longest duration first.
   case lpt
+  /// What is furthest from the start of the workflow first, so that what was begun is ended before
+  /// more is begun.
+  case depth
 }
 
 /// Which node a task goes to.

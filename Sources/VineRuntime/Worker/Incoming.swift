@@ -426,7 +426,9 @@ final class Incoming {
     partial.source = .none
     partial.isConcluding = false
     partial.original = nil
-    report(partial, byteCount: 0, error: error)
+    // How large it is, is what the manager must know of a file that found no room.
+    let byteCount = isDiskFull(error) ? partial.shape?.byteCount ?? 0 : 0
+    report(partial, byteCount: byteCount, error: error)
     let isEmpty =
       partial.validCount == 0 && partial.followers.isEmpty && partial.waiting.isEmpty
     if !isKept || isEmpty { drop(partial, isWrong: isWrong) }

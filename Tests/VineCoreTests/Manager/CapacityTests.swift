@@ -146,7 +146,7 @@ private let megabyte: Int64 = 1 << 20
     }
     run.turn(.registrationClosed)
     #expect(run.fetched == [Fetched(file(0), transfer: 0, from: .sharedFileSystem, to: 0)])
-    run.turn(run.measured(free: 1 * megabyte), run.transferred(0, error: 28))
+    run.turn(run.measured(free: 1 * megabyte), run.transferred(0, error: 28, byteCount: 0))
     #expect(run.fetched == [Fetched(file(0), transfer: 1, from: .sharedFileSystem, to: 1)])
     #expect(run.manager.failureCount(of: task(0)) == 0)
   }
@@ -170,6 +170,32 @@ private let megabyte: Int64 = 1 << 20
       run.measured(free: 0),
       run.finished(task(0), UInt32(Limits.limitRestoresMax) + 1, .sandboxFailed(28)))
     #expect(run.outcome?.failedCount == 1)
+  }
+
+  @Test func whatFoundNoRoomTogetherIsTriedOneByOne() {
+    // The node says 100 MB and has 30; nobody knows that the files have 20 each.
+    let run = fixture(disks: [100], cores: 2) {
+      for _ in 0..<2 { $0.task(reads: [$0.file()]) }
+    }
+    run.turn(.registrationClosed)
+    #expect(run.fetched.map(\.file) == [file(0), file(1)])
+    run.turn(run.measured(free: 0), run.transferred(1, error: 28, byteCount: 20 * megabyte))
+    #expect(run.fetched.isEmpty)
+    run.turn(run.measured(free: 0), run.transferred(0, error: 28, byteCount: 20 * megabyte))
+    #expect(run.fetched.count == 1)
+    let first = run.fetched[0].file
+    run.turn(run.transferred(2, byteCount: 20 * megabyte))
+    #expect(run.started.count == 1)
+    // The other one tries once more, finds how much there is, and waits.
+    if !run.fetched.isEmpty {
+      run.turn(
+        run.measured(free: 10 * megabyte), run.transferred(3, error: 28, byteCount: 20 * megabyte))
+      #expect(run.fetched.isEmpty)
+    }
+    run.turn(
+      run.finished(task(first.index), UInt32(run.manager.attemptCount(of: task(first.index)))))
+    #expect(run.fetched.count == 1)
+    #expect(run.outcome == nil)
   }
 
   @Test func outputsBeyondTheLimitPushOthersOut() {

@@ -83,7 +83,7 @@ struct NativeReaderTests {
     #expect(problems(#"{"schema": "vine-workflow/2", "tasks": []}"#).count == 1)
     #expect(
       problems(native(#"{"id": "a", "command": "x"}"#, #", "policy": {"order": "hef"}"#))
-        == [#"policy.order: "hef" is none of fifo, file, heft, lpt (did you mean "heft"?)"#])
+        == [#"policy.order: "hef" is none of fifo, file, heft, lpt, depth (did you mean "heft"?)"#])
     #expect(
       problems(native(#"{"id": "a", "command": "x"}"#, #", "defaults": {"env": {"A=B": ""}}"#))
         .count == 1)
