@@ -127,13 +127,29 @@ private let gigabyte: Int64 = 1 << 30
   }
 
   @Test func anotherReplicaEndsTheWait() {
-    let run = busyHolder()
+    let run = ManagerFixture(nodes: [(1, 1), (1, 1)]) {
+      $0.workflow.policy.order = .file
+      let large = $0.file(lifetime: .forever, byteCount: gigabyte)
+      let small = $0.file(.temp)
+      $0.task(reads: [large], writes: [small])
+      $0.task(reads: [small]) {
+        $0.estimateMicroseconds = 1_000_000
+        $0.category = "filler"
+        $0.priority = 1
+      }
+      $0.task(reads: [large], after: [task(0)])
+    }
+    run.turn()
+    run.turn(run.transferred(0, byteCount: gigabyte))
+    run.turn(run.ready(file(1)), run.finished(task(0)))
+    #expect(run.started == [Started(task(1), on: 0)])
     run.addNode(cores: 1)
     run.turn()
     #expect(run.fetched.isEmpty)
-    // As when a node that registers late has the file from a session before.
+    #expect(run.manager.patientCount == 1)
+    // As when a node that registers late has the file from an earlier run.
     run.turn(
-      .received(.replicaFound(value(0), byteCount: gigabyte), from: WorkerID(index: 2)))
+      .received(.replicaFound(value(0, 0), byteCount: gigabyte), from: WorkerID(index: 2)))
     #expect(run.started == [Started(task(2), on: 2)])
   }
 
