@@ -354,9 +354,10 @@ extension Manager {
     if row.leader != .none {
       let isFirst = !(instances.gangs[row.leader]?.isEnding ?? true)
       if isFirst && end == .setupFailed { instances.libraries[library].setupFailureCount += 1 }
-      endGang(
-        row.leader, end == .died ? .instanceLost : nil, besides: allocation, at: now,
-        effects: &effects)
+      // The report of the call comes behind this, when nobody waits for it any more.
+      let ending: Ending? =
+        end == .died ? .instanceLost : end == .overdue ? .timedOut : nil
+      endGang(row.leader, ending, besides: allocation, at: now, effects: &effects)
       memberEnded(allocation)
       return
     }

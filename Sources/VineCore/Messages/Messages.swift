@@ -79,6 +79,8 @@ package enum InstanceEnd: UInt8, Hashable, Sendable {
   case died
   /// It never was ready for a call.
   case setupFailed
+  /// By the worker, for the sake of a call that ran for too long.
+  case overdue
 }
 
 /// Where a transfer reads.

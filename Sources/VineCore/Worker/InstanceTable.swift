@@ -129,8 +129,13 @@ extension Worker {
   /// The process of an instance is gone: by order, by itself, or before it was ready.
   mutating func onInstanceExited(_ allocation: AllocationID, effects: inout [WorkerEffect]) {
     guard let instance = instances.removeValue(forKey: allocation) else { return }
+    let isOverdue = lanes[allocation]?.contains { task in
+      attempts[task].map { $0.isTimedOut && $0.phase != .queued } ?? false
+    }
     let end: InstanceEnd =
-      instance.isStopped ? .stopped : instance.state == .starting ? .setupFailed : .died
+      isOverdue ?? false
+      ? .overdue
+      : instance.isStopped ? .stopped : instance.state == .starting ? .setupFailed : .died
     effects.append(.send(.instanceEnded(allocation, end)))
     for task in lanes[allocation] ?? [] {
       guard let row = attempts[task] else { continue }

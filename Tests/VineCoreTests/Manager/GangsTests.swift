@@ -47,9 +47,21 @@ import VineCore
       from: WorkerID(index: instance.worker))
   }
 
-  private func ended(_ instance: (allocation: AllocationID, worker: Int)) -> ManagerEvent {
-    .received(
-      .instanceEnded(instance.allocation, .stopped), from: WorkerID(index: instance.worker))
+  private func ended(
+    _ instance: (allocation: AllocationID, worker: Int), _ end: InstanceEnd = .stopped
+  ) -> ManagerEvent {
+    .received(.instanceEnded(instance.allocation, end), from: WorkerID(index: instance.worker))
+  }
+
+  @Test func aCallThatRunsForTooLongFails() {
+    let run = fixture([2], nodes: [(2, 2)])
+    run.turn(.registrationClosed)
+    let members = begun(run)
+    for member in members { run.turn(ready(member)) }
+    // Its instances end before its report comes.
+    run.turn(ended(members[0], .overdue), run.finished(task(0), 1, .timedOut, by: 0))
+    #expect(run.reports == [.taskFailed(AttemptID(task(0), 1), .timedOut)])
+    #expect(run.outcome?.failedCount == 1)
   }
 
   @Test func aGangStartsOnAllItsRanksAndEndsWithTheLast() {

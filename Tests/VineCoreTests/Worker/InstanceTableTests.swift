@@ -98,7 +98,7 @@ import VineCore
     #expect(effects(&worker, at: 100) == [.stopInstance(instance, isKilled: true)])
     #expect(
       effects(&worker, at: 101, .instanceExited(instance)) == [
-        .send(.instanceEnded(instance, .stopped)), .forget(attempt(0)),
+        .send(.instanceEnded(instance, .overdue)), .forget(attempt(0)),
         .send(.taskFinished(attempt(0), Completion(.timedOut))), .forget(attempt(1)),
         .send(.taskReturned(attempt(1))),
       ])
