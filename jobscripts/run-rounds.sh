@@ -137,17 +137,21 @@ session() { # MPIRUN-OPTION...
 has_died=0
 # shellcheck disable=SC2317  # called by a trap
 remove_caches() {
-    local count=1 where=() host
+    local host reached=()
     ((has_died)) || return
-    if ((${#all[@]} > 0)); then
-        for host in "${all[@]}"; do ! answers "$host" || where+=("$host"); done
-        count=${#where[@]}
-        ((count > 0)) || return
-        where=(--host "$(IFS=,; echo "${where[*]/%/:1}")")
-    fi
-    timeout -k 5 60 "${launcher[@]}" -n "$count" "${where[@]}" \
-        "$program" cache gc --run-dir "$run_dir" "${scratch[@]}" </dev/null >/dev/null 2>&1 ||
+    # One by one only if some host does not answer: there may be a thousand.
+    if ((${#all[@]} == 0)) || ((${#all[@]} == alive)); then ! collect "${all[@]}" || return; fi
+    for host in "${all[@]}"; do ! answers "$host" || reached+=("$host"); done
+    if ((${#reached[@]} == 0)) || ! collect "${reached[@]}"; then
         say "could not remove the caches that dead sessions have left on ${all[*]:-this host}"
+    fi
+}
+# shellcheck disable=SC2317  # called by a trap
+collect() { # HOST...: one process on each of them, or one on this host
+    local where=("$@")
+    (($# == 0)) || where=(--host "$(IFS=,; echo "${where[*]/%/:1}")")
+    timeout -k 5 60 "${launcher[@]}" -n "$(($# > 0 ? $# : 1))" "${where[@]}" \
+        "$program" cache gc --run-dir "$run_dir" "${scratch[@]}" </dev/null >/dev/null 2>&1
 }
 trap remove_caches EXIT
 

@@ -28,6 +28,12 @@ struct AdoptionChecker {
     complete.insert(producer)
   }
 
+  /// The manager let go of it: it may be needed again when something else comes out differently.
+  mutating func dropped(_ file: FileID, in workflow: Workflow) {
+    let producer = workflow.files[file].producer
+    if producer != .none { complete.remove(producer) }
+  }
+
   /// The task's value counts no more.
   mutating func invalidated(_ task: TaskID) {
     isRestored.remove(task)

@@ -111,6 +111,12 @@ struct Checkers {
     }
   }
 
+  /// A node was told to forget a value: nobody needed it.
+  mutating func dropped(_ file: FileID, in workflow: Workflow) { finds.dropped(file, in: workflow) }
+
+  /// The attempt behind the value of a task that counts.
+  func counting(_ task: TaskID) -> Origin? { accepted[task.index] }
+
   /// The manager ordered an end to an attempt whose inputs do not count any more.
   mutating func killed(_ attempt: AttemptID) { repeatCounts[attempt.task.index] += 1 }
 
@@ -252,6 +258,8 @@ struct Checkers {
 
   /// In this session.
   private var readShared: Set<FileValue> = []
+  /// Tasks run again though others had done with their inputs.
+  private var mayReadAgain = false
   /// Some tasks are drawn to be other than they say.
   var hasLiars = false
   /// Set-ups are drawn to fail.
@@ -281,6 +289,7 @@ struct Checkers {
     switch report {
     case .outputNotWritten(let file, _): notWritten(file)
     case .valueLost(let task):
+      mayReadAgain = mayReadAgain || session > 1
       if !isDone[task.index] { violate("\(task) is lost before it is done") }
       isDone[task.index] = false
       repeatCounts[task.index] += 1
@@ -291,6 +300,7 @@ struct Checkers {
       hasContradiction = true
       if !hasLiars { violate("\(task) is said to contradict itself") }
     case .invalidated(let task, _):
+      mayReadAgain = true
       for output in workflow.outputs(of: task)
       where provenance.retract(output.file, before: session) {
         publishOrders[output.file.index] = 0
@@ -344,7 +354,7 @@ struct Checkers {
   mutating func readsShared(_ value: FileValue) {
     let file = workflow.files[value.file]
     // What lives for one task is read for each.
-    if hasFileErrors || file.producer != .none || file.lifetime == .task { return }
+    if hasFileErrors || mayReadAgain || file.producer != .none || file.lifetime == .task { return }
     if !readShared.insert(value).inserted {
       violate("\(value) is read from the shared file system twice")
     }
@@ -404,6 +414,7 @@ struct Checkers {
     successes = []
     newlyAccepted = []
     readShared = []
+    mayReadAgain = false
     isDraining = false
     var isDurable = Array(repeating: false, count: workflow.files.count)
     let taskCount = workflow.tasks.count

@@ -98,7 +98,9 @@ extension Simulation {
       return
     }
     let adopted = FileValue(value.file, attempt: attempt)
-    nodes[rank.node].cache[adopted] = origin
+    // The same bytes, though another attempt may have made them.
+    let counting = checkers.counting(workflow.files[value.file].producer)
+    nodes[rank.node].cache[adopted] = counting ?? origin
     tell(worker, .found(adopted, byteCount: kept.byteCount), at: now)
   }
 

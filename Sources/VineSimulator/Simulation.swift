@@ -316,6 +316,7 @@ package struct Simulation: ~Copyable {
       }
       noteCallOrder(message, to: worker)
       if case .killTask(let attempt) = message { checkers?.killed(attempt) }
+      if case .unlink(let value) = message { checkers?.dropped(value.file, in: workflow) }
       if case .adopt(let value, _) = message {
         adoptionOrders[AdoptionKey(worker: worker, value: value)] = manager.hash(of: value.file)
       }

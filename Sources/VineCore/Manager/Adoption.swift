@@ -229,6 +229,7 @@ extension Manager {
       replicas[replica].pinCount += 1
       adoption.pinned.append((file, node))
     }
+    isSettlingDue = true
     commitIfWanted(file, effects: &effects)
     wantSpares(of: file)
     if isSought(file) && isObtainable(file) {

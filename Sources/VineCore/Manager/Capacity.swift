@@ -266,6 +266,7 @@ extension Manager {
   /// Whether nothing is under way that could free or fill a disk.
   var isNothingUnderWay: Bool {
     attempts.liveCount == 0 && transfers.count == 0 && commits.isEmpty && publishingCount == 0
+      && !adoption.isSeeking
   }
 
   /// Nothing is under way and tasks wait for room that nobody will make: looks for the last means,

@@ -284,7 +284,7 @@ extension Manager {
   /// Nothing is under way that could let anything else happen.
   private var isStuck: Bool {
     attempts.liveCount == 0 && transfers.count == 0 && commits.isEmpty && publishingCount == 0
-      && !isDraining && !tasks.contains { $0.state == .ready }
+      && !isDraining && !adoption.isSeeking && !tasks.contains { $0.state == .ready }
   }
 
   /// They wait for a file that waits for a value nobody can save, which waits for them.
