@@ -31,6 +31,14 @@ int clinux_set_timer_slack(unsigned long nanoseconds) {
   return prctl(PR_SET_TIMERSLACK, nanoseconds, 0, 0, 0) == 0 ? 0 : -errno;
 }
 
+int clinux_processor_count(void) {
+  uint64_t bits[1024] = {0};  // 65,536 processors
+  long bytes = syscall(SYS_sched_getaffinity, 0, sizeof bits, bits);
+  int count = 0;
+  for (long word = 0; word < bytes / 8; word++) count += __builtin_popcountll(bits[word]);
+  return count;
+}
+
 static void to_set(uint64_t signals, sigset_t *set) {
   sigemptyset(set);
   for (int n = 1; n <= 64; n++)

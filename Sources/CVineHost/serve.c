@@ -49,7 +49,7 @@ struct server {
   char error[4096];
 };
 
-static int64_t now(void) {
+int64_t vine_now(void) {
   struct timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
   return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
@@ -238,10 +238,10 @@ static int64_t run(struct server *server, struct function *function, uint64_t nu
   }
   prepare(server, text + start, end - start, has_directory ? directory : NULL);
   server->call.context = function->context;
-  int64_t begin = now();
+  int64_t begin = vine_now();
   if (server->port->tell_running) server->port->tell_running(server->port->owner, number, begin);
   int status = ((int (*)(vine_call *))function->symbol)(&server->call);
-  int64_t duration = now() - begin;
+  int64_t duration = vine_now() - begin;
   if (server->port->tell_running) server->port->tell_running(server->port->owner, number, 0);
   text[end] = (char)kept;
   if (has_directory && server->port->owns_process) (void)!fchdir(server->home);
@@ -321,7 +321,7 @@ static int64_t run_map(struct server *server, struct function *function, uint64_
     return report_failure(server, number, 0, "the arguments of the map are no JSON array"), 0;
 
   struct vine_bytes results = {0};
-  int64_t begin = now();
+  int64_t begin = vine_now();
   if (server->port->tell_running) server->port->tell_running(server->port->owner, number, begin);
   uint64_t index = 0;
   int state = 0, is_stored = vine_bytes_add(&results, "[", 1) == 0, is_failed = 0;
@@ -334,7 +334,7 @@ static int64_t run_map(struct server *server, struct function *function, uint64_
     if (is_stored) is_stored = vine_bytes_add(&results, server->call.result, server->call.result_count) == 0;
   }
   if (is_stored) is_stored = vine_bytes_add(&results, "]", 1) == 0;
-  int64_t duration = now() - begin;
+  int64_t duration = vine_now() - begin;
   if (server->port->tell_running) server->port->tell_running(server->port->owner, number, 0);
   if (is_failed) {
     char error[sizeof server->error + 32];
@@ -370,11 +370,11 @@ static int64_t run_gang(struct server *server, struct function *function, uint64
   } else {
     prepare(server, text + start, end - start, NULL);
     server->call.context = function->context;
-    int64_t begin = now();
+    int64_t begin = vine_now();
     if (server->port->tell_running) server->port->tell_running(server->port->owner, number, begin);
     int status = server->port->run_gang(function->symbol, &server->call, ranks, (int)rank_count,
                                         (int)get32(body + 12), server->error);
-    duration = now() - begin;
+    duration = vine_now() - begin;
     if (server->port->tell_running) server->port->tell_running(server->port->owner, number, 0);
     text[end] = (char)kept;
     if (conclude(server, function, status) == 0)
@@ -492,11 +492,11 @@ static int begin(struct server *server, const char *body, size_t count) {
   server->order = malloc(count + 1);
   if (!server->order) return -1;
   memcpy(server->order, body, count);
-  int64_t start = now();
+  int64_t start = vine_now();
   if (load(server, server->order, count) == 0) {
     char *at = report(server, frame_ready, 8);
     if (!at) return -1;
-    put64(at, (uint64_t)(now() - start));
+    put64(at, (uint64_t)(vine_now() - start));
     return flush(server);
   }
   fflush(NULL);
@@ -577,7 +577,7 @@ static int serve_call(struct server *server, int kind, char *body, size_t count)
   int64_t duration = run_frame(server, function, kind, number, body, count);
   if (duration > function->expected) function->expected = duration;
   else function->expected -= function->expected >> 4;
-  if (is_first) server->out_since = now();
+  if (is_first) server->out_since = vine_now();
   return 0;
 }
 
@@ -607,7 +607,7 @@ static int serve_all(struct server *server) {
     size_t size = frame_at(server, server->at);
     if (size == 0) {
       if (flush(server) != 0 || receive(server, 1) != 0) return 0;
-      looked = now();
+      looked = vine_now();
       continue;
     }
     if (!server->order) {
@@ -619,7 +619,7 @@ static int serve_all(struct server *server) {
       continue;
     }
     if (!serve_frame(server, size)) return 0;
-    int64_t time = now();
+    int64_t time = vine_now();
     if (server->out.count > gathered_max || (server->out.count > 0 && time - server->out_since > patience))
       if (flush(server) != 0) return 0;
     if (time - looked > look_interval && server->in.count - server->at < waiting_max) {

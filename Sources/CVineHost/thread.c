@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,9 @@ struct vine_thread {
   struct vine_bytes in, out;   // from and to the loop
   size_t in_taken, out_taken;
   int is_waiting, has_ended;
+  int has_more;                // input, seen without the lock
   int event;
+  int64_t looking;
   uint64_t number;             // of the call that runs,
   int64_t since;               // if this is not 0
   struct vine_port port;
@@ -43,7 +46,11 @@ static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 
 static long receive(void *owner, char *bytes, size_t room, int waits) {
   struct vine_thread *thread = owner;
-  if (waits) pthread_mutex_unlock(&turn);
+  if (waits) {
+    pthread_mutex_unlock(&turn);
+    int64_t until = vine_now() + thread->looking;
+    while (__atomic_load_n(&thread->has_more, __ATOMIC_RELAXED) == 0 && vine_now() < until) sched_yield();
+  }
   pthread_mutex_lock(&thread->lock);
   while (thread->in.count == 0 && waits) {
     thread->is_waiting = 1;
@@ -51,6 +58,7 @@ static long receive(void *owner, char *bytes, size_t room, int waits) {
     thread->is_waiting = 0;
   }
   long count = thread->in.count == 0 ? -1 : (long)take(&thread->in, &thread->in_taken, bytes, room);
+  __atomic_store_n(&thread->has_more, thread->in.count > 0, __ATOMIC_RELAXED);
   pthread_mutex_unlock(&thread->lock);
   if (waits) pthread_mutex_lock(&turn);
   return count;
@@ -86,12 +94,14 @@ static void *body(void *argument) {
   return NULL;
 }
 
-struct vine_thread *vine_thread_start(int event, int (*run_gang)(void *, vine_call *, const int *, int, int, char *)) {
+struct vine_thread *vine_thread_start(int event, int64_t looking,
+                                      int (*run_gang)(void *, vine_call *, const int *, int, int, char *)) {
   struct vine_thread *thread = calloc(1, sizeof *thread);
   if (!thread) return NULL;
   pthread_mutex_init(&thread->lock, NULL);
   pthread_cond_init(&thread->has_input, NULL);
   thread->event = event;
+  thread->looking = looking;
   thread->port = (struct vine_port){
       .owner = thread, .receive = receive, .send = send_all, .run_gang = run_gang, .tell_running = tell_running};
   // Signals are the loop's.
@@ -113,6 +123,7 @@ struct vine_thread *vine_thread_start(int event, int (*run_gang)(void *, vine_ca
 int vine_thread_send(struct vine_thread *thread, const char *bytes, size_t count) {
   pthread_mutex_lock(&thread->lock);
   int error = vine_bytes_add(&thread->in, bytes, count);
+  __atomic_store_n(&thread->has_more, 1, __ATOMIC_RELAXED);
   if (thread->is_waiting) pthread_cond_signal(&thread->has_input);
   pthread_mutex_unlock(&thread->lock);
   return error;

@@ -102,6 +102,7 @@ package enum Rank {
         mailbox: box, poll: poll,
         workerCount: workerCount)
     }
+    let looking = Looking(ranksHere: neighbours.count)
     var workerBox: Mailbox?
     if hostsWorker {
       let box = try Mailbox(role: .worker, mpi: mpi)
@@ -109,12 +110,14 @@ package enum Rank {
       managerBox?.neighbour = box
       worker = try WorkerLoop(
         mpi: mpi, mailbox: box, poll: poll, watcher: departure.watcher, nodeKey: neighbours[0],
-        workersHere: workersHere, scratch: options.scratch, cacheLimitMB: options.cacheLimitMB)
+        workersHere: workersHere, looking: looking, scratch: options.scratch,
+        cacheLimitMB: options.cacheLimitMB)
       workerBox = box
     }
     let loop = RankLoop(
       manager: manager, worker: worker, boxes: [managerBox, workerBox].compactMap { $0 },
-      poll: poll, signals: signals, rankCount: size, hasOtherNodes: neighbours.count < size)
+      poll: poll, signals: signals, rankCount: size, hasOtherNodes: neighbours.count < size,
+      looking: looking)
     let status = try loop.run()
     let lastWord = worker?.farewell
     if status == 2 && rank == 0 && size > 1 { refuse(2, by: managerBox, size: size, departure) }
@@ -171,12 +174,13 @@ final class RankLoop {
   private let signals: SignalSource
   private let rankCount: Int
   private let hasOtherNodes: Bool
+  private let looking: Looking
   private var idleTurns = 0
   private var mayBeReady = true
 
   init(
     manager: ManagerLoop?, worker: WorkerLoop?, boxes: [Mailbox], poll: EventPoll,
-    signals: SignalSource, rankCount: Int, hasOtherNodes: Bool
+    signals: SignalSource, rankCount: Int, hasOtherNodes: Bool, looking: Looking
   ) {
     self.manager = manager
     self.worker = worker
@@ -185,6 +189,7 @@ final class RankLoop {
     self.signals = signals
     self.rankCount = rankCount
     self.hasOtherNodes = hasOtherNodes
+    self.looking = looking
   }
 
   /// Turns until the roles of this rank are done; returns the manager's status, 0 for a worker.
@@ -271,12 +276,25 @@ final class RankLoop {
   private func wait() {
     idleTurns += 1
     // A message may be reported by MPI's second look only (it makes progress after it looked).
+    if isAmongCalls {
+      // MPI gives the processor up by itself, where it was told to.
+      if !looking.hasSpareProcessors && idleTurns & 3 == 0 { sched_yield() }
+      return
+    }
     let isMoving = worker?.needsFastPolling ?? false
     if idleTurns < (isMoving ? 2 : 4) && rankCount > 1 { return }
     var limit = sleepLimit()
     if let due = worker?.nanosecondsToDeadline() { limit = min(limit, due) }
     if let due = manager?.nanosecondsToDeadline() { limit = min(limit, due) }
     if limit > 0 { mayBeReady = poll.wait(nanoseconds: limit) }
+  }
+
+  /// Whether a call began or ended just now: short ones end, and others follow, sooner than a sleep
+  /// can be begun and ended. Costs tasks nothing where there are no calls, and a call of seconds
+  /// this once.
+  private var isAmongCalls: Bool {
+    let last = max(worker?.lastCallTraffic ?? 0, manager?.lastCallTraffic ?? 0)
+    return last > 0 && monotonicNanoseconds() - last < Looking.nanoseconds
   }
 
   /// How many doorbells tell this rank of every message; `Int.max` when some peer has none: another

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,13 +14,21 @@
 #include "cvinehost.h"
 
 static int channel;
+// Nanoseconds for which it looks for more calls before it sleeps.
+static int64_t looking;
 
 static long receive(void *owner, char *bytes, size_t room, int waits) {
   (void)owner;
+  int64_t until = waits ? vine_now() + looking : 0;
   for (;;) {
-    ssize_t count = recv(channel, bytes, room, waits ? 0 : MSG_DONTWAIT);
+    int is_looking = waits && vine_now() < until;
+    ssize_t count = recv(channel, bytes, room, waits && !is_looking ? 0 : MSG_DONTWAIT);
     if (count >= 0) return count;
-    if (errno == EAGAIN) return -1;
+    if (errno == EAGAIN && !is_looking) return -1;
+    if (errno == EAGAIN) {
+      sched_yield();
+      continue;
+    }
     if (errno != EINTR) return 0;
   }
 }
@@ -41,6 +51,8 @@ int main(void) {
     fputs("vine-host is started by vine-mpi, for the calls of native libraries\n", stderr);
     return 2;
   }
+  const char *given = getenv("VINE_LOOKING");
+  looking = given ? atol(given) : 0;
   // Standard input is not the library's to read, and the channel's number not one that it may guess.
   channel = fcntl(0, F_DUPFD_CLOEXEC, 100);
   int null = open("/dev/null", O_RDONLY);

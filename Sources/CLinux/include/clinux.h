@@ -48,6 +48,8 @@ int clinux_start_watcher(void);
 int clinux_become_subreaper(void);
 // Wakes up to 1 us instead of 50 us late (prctl(2), PR_SET_TIMERSLACK).
 int clinux_set_timer_slack(unsigned long nanoseconds);
+// How many processors this thread may use (sched_getaffinity(2)); 0 if that is unknown.
+int clinux_processor_count(void);
 
 // A descriptor that reports the signals of the bitmask `signals` (bit n-1 is signal n), which get
 // blocked in this thread and in all started later.

@@ -49,6 +49,9 @@ int vine_template_fill(const struct vine_template *, const char *item, size_t it
 
 // ---- Serving (serve.c) ----
 
+// CLOCK_MONOTONIC in nanoseconds.
+int64_t vine_now(void);
+
 // The way to the rank.
 struct vine_port {
   void *owner;
@@ -71,7 +74,10 @@ int vine_serve(const struct vine_port *port);
 
 struct vine_thread;
 // Starts it; `event` (eventfd(2)) becomes readable with reports. NULL without memory or thread.
-struct vine_thread *vine_thread_start(int event, int (*run_gang)(void *, vine_call *, const int *, int, int, char *));
+// When it has served calls, it looks for more for `looking` nanoseconds before it sleeps: to be woken
+// takes longer than a short call.
+struct vine_thread *vine_thread_start(int event, int64_t looking,
+                                      int (*run_gang)(void *, vine_call *, const int *, int, int, char *));
 // Hands bytes of frames over; 0, or -1 without memory.
 int vine_thread_send(struct vine_thread *, const char *bytes, size_t count);
 // Takes reports that are there, up to `room` bytes; with none, 0, or -1 once the thread has ended.

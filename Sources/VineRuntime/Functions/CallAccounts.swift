@@ -63,6 +63,9 @@ struct CallAccounts {
     readyTimes[allocation] = now
   }
 
+  /// Whether a call of the task is under way.
+  func isOpen(_ task: TaskID) -> Bool { open[task] != nil }
+
   /// A call has ended; its times are on the manager's clock.
   mutating func ended(
     _ attempt: AttemptID, _ completion: Completion, in workflow: borrowing Workflow,

@@ -18,7 +18,7 @@ final class FunctionThread {
   var frames = FrameBuffer()
 
   /// With `hasGangs`, MPI was started for several threads (`MPIEnvironment`).
-  init(hasGangs: Bool) throws(RuntimeError) {
+  init(lookingNanoseconds: Int64, hasGangs: Bool) throws(RuntimeError) {
     let number = eventfd(0, Int32(EFD_CLOEXEC | EFD_NONBLOCK))
     if number < 0 { throw RuntimeError("make an event descriptor", errno: errno) }
     descriptor = number
@@ -29,7 +29,8 @@ final class FunctionThread {
       ) -> Int32 = { function, call, ranks, count, tag, error in
         cmpi_run_gang(function, call, ranks, count, tag, error)
       }
-    guard let thread = vine_thread_start(number, hasGangs ? runGang : nil) else {
+    guard let thread = vine_thread_start(number, lookingNanoseconds, hasGangs ? runGang : nil)
+    else {
       close(number)
       throw RuntimeError("start the function thread")
     }

@@ -104,6 +104,7 @@ extension ProcessLauncher {
     text.addVariable("VINE_LIBRARY=", order.name)
     text.addVariable("VINE_RUN=", runName)
     text.addVariable("VINE_CORES=", order.coreCount)
+    text.addVariable("VINE_LOOKING=", lookingNanoseconds)
     text.addVariable("VINE_CPUSET=", listText(order.processingUnits))
     text.addVariable("VINE_MEMORY_MB=", order.memoryMB)
     text.addVariable("", mark)

@@ -42,6 +42,8 @@ final class InstanceRoom {
   private var taskOfNumber: [UInt64: TaskID] = [:]
   private var nextNumber: UInt64 = 1
   private var unflushed: [AllocationID] = []
+  /// When a call went to an instance or a report came from one, on the monotonic clock.
+  private(set) var lastTraffic: Int64 = 0
   /// Results on their way into messages.
   private var results: [FileValue: [UInt8]] = [:]
   /// What people should know of an attempt, or of a library.
@@ -174,6 +176,7 @@ final class InstanceRoom {
   func onReady(_ token: UInt64) -> [WorkerEvent]? {
     guard let allocation = allocationOfToken[token] else { return nil }
     guard let instance = instances[allocation] else { return [] }
+    lastTraffic = monotonicNanoseconds()
     let events = take(instance.host.takeReports(), of: allocation)
     if instance.host.processID == nil && instance.host.endText != nil {
       return events + end(allocation, instance)
@@ -403,6 +406,7 @@ final class InstanceRoom {
   /// Hands over what was gathered in a turn.
   func flush() {
     if unflushed.isEmpty { return }
+    lastTraffic = monotonicNanoseconds()
     for allocation in Set(unflushed) { instances[allocation]?.host.flush() }
     unflushed.removeAll(keepingCapacity: true)
   }

@@ -37,7 +37,11 @@ final class LibraryHost {
     }
     let host: LibraryHost
     if order.mode == .inRank {
-      host = LibraryHost(order, .thread(try FunctionThread(hasGangs: hasGangs)))
+      host = LibraryHost(
+        order,
+        .thread(
+          try FunctionThread(
+            lookingNanoseconds: launcher.lookingNanoseconds, hasGangs: hasGangs)))
     } else {
       let program = try program(of: order, hostProgram: hostProgram)
       let mark = "\(launcher.markPrefix)library.\(number)"

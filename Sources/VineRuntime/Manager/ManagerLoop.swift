@@ -15,6 +15,8 @@ package final class ManagerLoop {
   let recorder: RunRecorder
   let results: ResultStore
   var calls: CallAccounts
+  /// When a call was last sent or came back, on the monotonic clock.
+  private(set) var lastCallTraffic: Int64 = 0
   private let clock = SystemClock()
   let startedAt = monotonicNanoseconds()
   private let token: String
@@ -309,6 +311,7 @@ package final class ManagerLoop {
   private func account(_ message: WorkerMessage) {
     switch message {
     case .taskFinished(let attempt, let completion):
+      if calls.isOpen(attempt.task) { lastCallTraffic = monotonicNanoseconds() }
       calls.ended(attempt, completion, in: core.workflow, at: clock.now)
     case .instanceReady(let allocation, _): calls.instanceReady(allocation, at: clock.now)
     default: break
@@ -469,6 +472,7 @@ package final class ManagerLoop {
   ) {
     let now = clock.now
     sentAt[attempt.task] = now
+    lastCallTraffic = monotonicNanoseconds()
     calls.sent(attempt, allocation, of: core, at: now)
     let order = CallOrder(
       attempt, allocation, timeoutMilliseconds: timeoutMilliseconds, hashesFirst: hashesFirst,

@@ -57,6 +57,8 @@ final class ProcessLauncher {
   /// `/proc/self/task/TID/children` (proc(5)); -1 where the kernel has it not.
   private let childrenFile: Int32
   let spillPath: String
+  /// For how long hosts of libraries look for more calls before they sleep.
+  var lookingNanoseconds: Int64 = 0
   var text = LaunchText()
   var spareSpaces: [LaunchSpace] = []
   /// Host processes of library instances, by their ids, and the marks in their environments: they

@@ -38,6 +38,7 @@ package final class WorkerLoop {
   private var effects: [WorkerEffect] = []
   private let clock = SystemClock(origin: 0)
   private let siblings: Siblings
+  private let looking: Looking
   private var isOutputPlaced = false
   private var hasAnnouncedLeaving = false
   private var leavingSince: Int64?
@@ -46,12 +47,13 @@ package final class WorkerLoop {
 
   init(
     mpi: MPIEnvironment?, mailbox: Mailbox, poll: EventPoll, watcher: Watcher, nodeKey: Int,
-    workersHere: [Int], scratch: String, cacheLimitMB: Int64?
+    workersHere: [Int], looking: Looking, scratch: String, cacheLimitMB: Int64?
   ) throws(RuntimeError) {
     self.watcher = watcher
     self.mpi = mpi
     self.mailbox = mailbox
     self.poll = poll
+    self.looking = looking
     pipes = PipeWatch(poll: poll)
     rank = mpi?.rank ?? 0
     siblings = Siblings(mailbox: mailbox, poll: poll, rank: rank, workersHere: workersHere)
@@ -74,6 +76,9 @@ package final class WorkerLoop {
 
   /// Whether the loop must look again soon: MPI moves bulk data only when it is asked.
   package var needsFastPolling: Bool { bulk?.isActive ?? false }
+
+  /// When a call last went to an instance or came back, on the monotonic clock.
+  var lastCallTraffic: Int64 { instances?.lastTraffic ?? 0 }
 
   /// Nanoseconds until a deadline of the core, if there is one.
   package func nanosecondsToDeadline() -> Int64? {
@@ -257,6 +262,7 @@ package final class WorkerLoop {
     room = try SandboxRoom(path: scratch.sandboxes(of: rank), cachePath: scratch.cache)
     let launcher = ProcessLauncher(
       welcome, rank: rank, spillPath: scratch.part("output-\(rank)"))
+    launcher.lookingNanoseconds = looking.nanosecondsOfHosts
     self.launcher = launcher
     watcher.lookAfter(
       mark: launcher.markPrefix, directory: scratch.path, sandboxes: scratch.sandboxes(of: rank),

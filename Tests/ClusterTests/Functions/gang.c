@@ -58,7 +58,7 @@ int main(int argc, char **argv) {
   int rank = cmpi_rank(cmpi_world());
   if (argc != 2 || cmpi_size(cmpi_world()) != 4) return 2;
   int event = eventfd(0, EFD_NONBLOCK);
-  struct vine_thread *thread = vine_thread_start(event, run_gang);
+  struct vine_thread *thread = vine_thread_start(event, 0, run_gang);
   if (!thread) return 2;
   order(argv[1]);
   // Two gangs at once that share no rank, then one of all, in another order; then one that fails.
