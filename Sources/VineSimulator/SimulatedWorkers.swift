@@ -260,6 +260,8 @@ extension Simulation {
     let isExact =
       isPristine && options.sizeSpread == 1 && workflow.derivations.isEmpty
       && workflow.libraries.isEmpty
+      // What lay there already, the manager hears of a moment later.
+      && !workflow.files.rows.contains { $0.lifetime == .forever }
     let model = nodes[node].model
     checkers?.foundFull(node, model, isPristine: isExact)
     result.fullDiskCount += 1

@@ -25,7 +25,7 @@ struct SimulateCommand: ParsableCommand {
   var coresPerNode = 1
   @Option(help: "Memory of each node, in MB.")
   var memory: UInt32 = 1 << 20
-  @Option(help: "Order among ready tasks: fifo, file, heft or lpt; default: the workflow's.")
+  @Option(help: "Order among ready tasks: fifo, file, heft, lpt or depth; default: the workflow's.")
   var order: String?
   @Flag(help: "No transfer time, no latency, tasks to the node with most free cores.")
   var ideal = false

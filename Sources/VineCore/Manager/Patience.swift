@@ -121,6 +121,12 @@ struct PatienceBook {
     if rows.isEmpty { forgetEntries() }
   }
 
+  /// A task has its node.
+  mutating func forget(_ task: TaskID) {
+    remove(task)
+    since[task] = nil
+  }
+
   /// What is left are entries of tasks that do not wait any more.
   private mutating func forgetEntries() {
     for index in queues.indices where !queues[index].entries.isEmpty {
@@ -164,6 +170,8 @@ extension Manager {
   /// Has the first task of `request` wait.
   mutating func beginWaiting(_ request: Int, _ choice: WaitChoice, at now: Instant) {
     let key = ready[request].removeMin()
+    // It stands there twice if it lost an input, and got that again, while it was ready.
+    if patience.rows[key.task] != nil { return }
     let expected =
       expectedNanoseconds(of: key.task) ?? options.defaultEstimateMicroseconds &* 1_000
     let cores = Int64(max(workflow.requests[request].cores, 1))

@@ -206,7 +206,7 @@ extension Manager {
   ) -> UInt32 {
     tasks[task.index].attemptCount += 1
     tasks[task.index].become(.staging)
-    if !patience.since.isEmpty { patience.since[task] = nil }
+    if !patience.since.isEmpty { patience.forget(task) }
     let slot = attempts.add(
       AttemptRow(
         attempt: AttemptID(task, UInt32(tasks[task.index].attemptCount)),
