@@ -37,7 +37,7 @@ extension Simulation {
       if !gang.isEmpty { checkGang(gang, of: attempt.task) }
       checkers?.granted(attempt, manager.grant(of: allocation))
       if !options.isIdeal { nameInputs(of: attempt, hashesFirst: hashesFirst, allocation) }
-    case .startInstance(let allocation, _, let slots, _):
+    case .startInstance(let allocation, _, let slots, _, _):
       grantsOfInstances[InstanceKey(worker, allocation)] = (
         manager.grant(of: allocation), Int(slots)
       )

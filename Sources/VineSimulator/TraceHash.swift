@@ -31,7 +31,7 @@ struct TraceHash {
     case .leave: mix(7, 0, 0, at: now)
     case .adopt(let value, let attempt): mix(11, value.file.index, Int(attempt), at: now)
     case .dropOffers: mix(12, 0, 0, at: now)
-    case .startInstance(let allocation, let library, _, _):
+    case .startInstance(let allocation, let library, _, _, _):
       mix(8, allocation.index, library.index, at: now)
     case .stopInstance(let allocation): mix(9, allocation.index, 0, at: now)
     case .startCall(let attempt, let allocation, _, _):

@@ -220,6 +220,25 @@ END
     assert_says "no weights here"
 }
 
+test_a_set_up_that_hangs_has_failed() {
+    cat >stuck.py <<'END'
+import os, signal
+def setup():
+    with open(os.path.join(os.environ["WORK"], "setups"), "a") as file: file.write("x\n")
+    while True: signal.pause()
+def f(x): return x
+END
+    flow '{"b": {"language": "python", "module": "stuck.py", "functions": ["f"], "setup_timeout": 0.5,
+      "context": {"function": "setup"}, "env": {"WORK": "'"$work"'"}, "cores": '"$cores"'}}' '
+      {"id": "x", "call": {"library": "b", "function": "f", "args": [1]}},
+      {"id": "z", "command": "echo fine > z", "outputs": ["z"]}'
+    vine 2 1 w.json
+    assert_file z fine
+    assert_equal 3 "$(setups)" set-ups
+    assert_says "task x failed: the library b cannot be set up"
+    assert_says "longer than its .setup_timeout. allows"
+}
+
 # case 43
 poisoned() { # MODE EXPECTED
     module

@@ -275,12 +275,13 @@ extension Manager {
     // Files that were made anew meanwhile are what it gets.
     allocations[allocation.rawValue].stamp = stamp(of: row)
     let library = workflow.requests[Int(row.request)].library
+    let spec = workflow.libraries[library]
     for member in instances.gangs[allocation]?.members ?? [allocation] {
       effects.append(
         .send(
           .startInstance(
-            member, library, slots: workflow.libraries[library].slots,
-            isolatesCalls: workflow.libraries[library].mode.isolatesCalls),
+            member, library, slots: spec.slots, isolatesCalls: spec.mode.isolatesCalls,
+            timeoutMilliseconds: spec.setupTimeoutMilliseconds),
           to: allocations[member.rawValue].worker))
     }
   }

@@ -120,8 +120,9 @@ package enum ManagerMessage: Hashable, Sendable {
   case startTask(
     AttemptID, allocation: AllocationID, timeoutMilliseconds: UInt32, hashesFirst: Bool)
   /// Make an instance of a library, with the allocation's cores. It runs so many calls at once; where
-  /// they are isolated, one can be killed without the others.
-  case startInstance(AllocationID, LibraryID, slots: UInt16, isolatesCalls: Bool)
+  /// they are isolated, one can be killed without the others. With a timeout, its set-up has so long.
+  case startInstance(
+    AllocationID, LibraryID, slots: UInt16, isolatesCalls: Bool, timeoutMilliseconds: UInt32)
   /// End an instance that has no calls; the answer is `instanceEnded`.
   case stopInstance(AllocationID)
   /// Call it in the allocation's instance as soon as that has a free slot; it comes back as

@@ -15,6 +15,10 @@ struct InstanceRow {
   /// A call can be killed without the others.
   let isolatesCalls: Bool
   fileprivate var state = InstanceState.starting
+  /// When its set-up has taken too long.
+  var setupDeadline: Instant?
+  /// It was ended for that.
+  fileprivate var isSetupOverdue = false
   /// Calls that it runs now.
   fileprivate var runningCount = 0
   /// It was ordered to end.
@@ -77,6 +81,7 @@ extension Worker {
   ) {
     guard instances[allocation]?.state == .starting else { return }
     instances[allocation]?.state = .ready
+    instances[allocation]?.setupDeadline = nil
     effects.append(.send(.instanceReady(allocation, setupNanoseconds: setupNanoseconds)))
     fillSlots(of: allocation, at: now, effects: &effects)
   }
@@ -120,6 +125,18 @@ extension Worker {
     effects.append(.stopInstance(allocation, isKilled: isKilled))
   }
 
+  /// A set-up that hangs would hold up its calls for ever, and its cores.
+  mutating func endOverdueSetups(at now: Instant, effects: inout [WorkerEffect]) {
+    for allocation in instances.keys.sorted() {
+      guard let row = instances[allocation], let deadline = row.setupDeadline, deadline <= now
+      else { continue }
+      instances[allocation]?.setupDeadline = nil
+      if row.isStopped { continue }
+      instances[allocation]?.isSetupOverdue = true
+      stop(allocation, isKilled: true, effects: &effects)
+    }
+  }
+
   mutating func stopAllInstances(effects: inout [WorkerEffect]) {
     for allocation in instances.keys.sorted() {
       stop(allocation, isKilled: false, effects: &effects)
@@ -135,7 +152,8 @@ extension Worker {
     let end: InstanceEnd =
       isOverdue ?? false
       ? .overdue
-      : instance.isStopped ? .stopped : instance.state == .starting ? .setupFailed : .died
+      : instance.isStopped && !instance.isSetupOverdue
+        ? .stopped : instance.state == .starting ? .setupFailed : .died
     effects.append(.send(.instanceEnded(allocation, end)))
     for task in lanes[allocation] ?? [] {
       guard let row = attempts[task] else { continue }

@@ -121,7 +121,12 @@ package struct Worker: ~Copyable {
   }
 
   /// When `handleDeadlines` wants to be called.
-  package var nextDeadline: Instant? { timed.compactMap { attempts[$0]?.deadline }.min() }
+  package var nextDeadline: Instant? {
+    let ofAttempts = timed.compactMap { attempts[$0]?.deadline }.min()
+    if instances.isEmpty { return ofAttempts }
+    let ofSetups = instances.values.compactMap(\.setupDeadline).min()
+    return [ofAttempts, ofSetups].compactMap { $0 }.min()
+  }
 
   package mutating func handle(
     _ event: WorkerEvent, at now: Instant, effects: inout [WorkerEffect]
@@ -177,9 +182,12 @@ package struct Worker: ~Copyable {
       startCall(
         RunningAttempt(attempt: attempt, allocation: allocation, timeoutMilliseconds: timeout),
         at: now, effects: &effects)
-    case .startInstance(let allocation, let library, let slots, let isolatesCalls):
+    case .startInstance(
+      let allocation, let library, let slots, let isolatesCalls, let timeout):
       guard instances[allocation] == nil, !isLeaving else { return }
-      instances[allocation] = InstanceRow(slots: Int(slots), isolatesCalls: isolatesCalls)
+      var row = InstanceRow(slots: Int(slots), isolatesCalls: isolatesCalls)
+      if timeout > 0 { row.setupDeadline = now.adding(nanoseconds: Int64(timeout) * 1_000_000) }
+      instances[allocation] = row
       effects.append(.startInstance(allocation, library))
     case .stopInstance(let allocation):
       stop(allocation, isKilled: false, effects: &effects)
@@ -240,6 +248,7 @@ package struct Worker: ~Copyable {
 
   /// SIGTERM at the time limit, SIGKILL when the grace is over.
   package mutating func handleDeadlines(at now: Instant, effects: inout [WorkerEffect]) {
+    endOverdueSetups(at: now, effects: &effects)
     for task in timed {
       guard let row = attempts[task], let deadline = row.deadline, deadline <= now else { continue }
       if instances[row.allocation] != nil {

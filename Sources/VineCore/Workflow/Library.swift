@@ -67,6 +67,8 @@ package struct LibrarySpec: Hashable, Sendable {
   /// `KEY=VALUE` texts, sorted.
   package var environment: [String] = []
   package var version = ""
+  /// A set-up that takes longer has failed; 0: it may take as long as it likes.
+  package var setupTimeoutMilliseconds: UInt32 = 0
   /// The source first.
   package var files: [LibraryFile] = []
   /// Cores and memory of an instance.

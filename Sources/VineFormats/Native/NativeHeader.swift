@@ -118,11 +118,11 @@ extension NativeReader {
     return values
   }
 
-  mutating func timeout(_ object: JSONObject) throws -> Int? {
-    let seconds = try object.decode(Double.self, forKey: "timeout")
+  mutating func timeout(_ object: JSONObject, _ key: String = "timeout") throws -> Int? {
+    let seconds = try object.decode(Double.self, forKey: AnyKey(key))
     guard seconds >= 0, seconds <= 4_294_967 else {
       problems.add(
-        at(object, "timeout"), "\(shown(seconds)) is not a number of seconds from 0 to 4294967")
+        at(object, key), "\(shown(seconds)) is not a number of seconds from 0 to 4294967")
       return nil
     }
     return Int((seconds * 1000).rounded(.up))

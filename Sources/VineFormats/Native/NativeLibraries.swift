@@ -56,6 +56,7 @@ extension NativeReader {
       known: [
         "language", "module", "shared_object", "functions", "context", "slots", "exec_mode",
         "environment", "inputs", "env", "cores", "memory", "version",
+        "setup_timeout",
       ], kind: "a library")
     var draft = LibraryDraft(name: name, spec: LibrarySpec())
     try readLanguage(library, &draft)
@@ -76,11 +77,8 @@ extension NativeReader {
         "in this `exec_mode` an instance runs one call at a time; where calls wait, further "
           + "instances are started")
     }
-    if draft.spec.slots > 1 && draft.spec.mode != .fork {
-      problems.add(
-        at(library, "slots"),
-        "only in mode fork more than one call runs at once in an instance; "
-          + "where calls wait, more instances are started")
+    if library.contains("setup_timeout") {
+      draft.spec.setupTimeoutMilliseconds = UInt32(try timeout(library, "setup_timeout") ?? 0)
     }
     draft.spec.request.cores = UInt16(
       try integer(library, "cores", in: 1...Int(UInt16.max)) ?? 1)

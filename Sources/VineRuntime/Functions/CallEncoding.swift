@@ -86,7 +86,8 @@ extension InstanceOrder {
     let topology = core.topology(of: node)
     self.init(
       allocation: allocation, library: library, name: core.workflow.name(of: library),
-      language: spec.language, mode: spec.mode, slots: spec.slots, functions: spec.functions,
+      language: spec.language, mode: spec.mode, slots: spec.slots,
+      timeoutMilliseconds: spec.setupTimeoutMilliseconds, functions: spec.functions,
       contextFunction: spec.contextFunction, contextArguments: spec.contextArguments,
       environment: spec.environment, coreCount: spec.request.cores, memoryMB: grant.memoryMB,
       processingUnits: grant.cpuset.cores.flatMap { topology.cores[$0].processingUnits },

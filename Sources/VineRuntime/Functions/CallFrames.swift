@@ -10,6 +10,8 @@ struct InstanceOrder: Equatable {
   var language: LibraryLanguage
   var mode: LibraryMode
   var slots: UInt16
+  /// For its set-up; 0: none.
+  var timeoutMilliseconds: UInt32
   var functions: [String]
   var contextFunction: String
   var contextArguments: [UInt8]
@@ -78,6 +80,7 @@ extension WireWriter {
     put(order.language.rawValue)
     put(order.mode.rawValue)
     put(order.slots)
+    put(order.timeoutMilliseconds)
     put(order.functions)
     put(order.contextFunction)
     put(bytes: order.contextArguments)
@@ -131,7 +134,8 @@ extension WireReader {
     else { throw WireError() }
     var order = InstanceOrder(
       allocation: allocation, library: library, name: name, language: language, mode: mode,
-      slots: try take(), functions: try takeTexts(), contextFunction: try takeText(),
+      slots: try take(), timeoutMilliseconds: try take(), functions: try takeTexts(),
+      contextFunction: try takeText(),
       contextArguments: Array(try takeBytes()), environment: try takeTexts(),
       coreCount: try take(), memoryMB: try take(), processingUnits: try takeNumbers(),
       files: try takeFileOrders(), uses: [])

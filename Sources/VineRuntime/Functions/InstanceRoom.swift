@@ -151,7 +151,7 @@ final class InstanceRoom {
 
   func stop(_ allocation: AllocationID, isKilled: Bool) {
     guard let host = instances[allocation]?.host else { return }
-    if isKilled && host.running != nil {
+    if isKilled && (host.running != nil || (host.processID == nil && !host.hasBegun)) {
       // Nothing ends a function in this process but the process's end, which the manager takes for
       // the loss of a rank.
       complain("vine-mpi: \(order(of: allocation)): a function inside the rank has to be ended")

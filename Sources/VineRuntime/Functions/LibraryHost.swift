@@ -19,7 +19,7 @@ final class LibraryHost {
   private let seat: Seat
   /// Reports that came about on this side.
   private var reports: [HostReport] = []
-  private var hasBegun = false
+  private(set) var hasBegun = false
   /// Why the instance is over; nil while it lives.
   private(set) var endText: String?
 
@@ -226,6 +226,7 @@ final class LibraryHost {
   /// ended at once.
   func stop(isKilled: Bool) {
     if isKilled && processID != nil {
+      if !hasBegun { endText = "it took longer than its `setup_timeout` allows, and was ended" }
       signal(SIGKILL)
       return
     }

@@ -422,7 +422,7 @@ package final class ManagerLoop {
     case .startCall(let attempt, let allocation, let timeout, let hashesFirst):
       startCall(
         attempt, allocation, timeoutMilliseconds: timeout, hashesFirst: hashesFirst, to: rank)
-    case .startInstance(let allocation, let library, _, _):
+    case .startInstance(let allocation, let library, _, _, _):
       mailbox.send(
         WireWriter(InstanceOrder(allocation, library, of: core)), to: rank, .worker)
     case .stopInstance(let allocation):

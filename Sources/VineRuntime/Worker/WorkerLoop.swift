@@ -213,7 +213,8 @@ package final class WorkerLoop {
         .received(
           .startInstance(
             order.allocation, order.library, slots: order.slots,
-            isolatesCalls: order.mode.isolatesCalls)))
+            isolatesCalls: order.mode.isolatesCalls,
+            timeoutMilliseconds: order.timeoutMilliseconds)))
     case .stopInstance:
       events.append(.received(.stopInstance(AllocationID(rawValue: try reader.take()))))
     case .takeBack: events.append(.received(.takeBack(try reader.takeAttempt())))

@@ -27,7 +27,7 @@ import VineCore
   /// The instances that were ordered, with their workers.
   private func begun(_ run: ManagerFixture) -> [(allocation: AllocationID, worker: Int)] {
     run.effects.compactMap { effect in
-      guard case .send(.startInstance(let allocation, _, _, _), let worker) = effect else {
+      guard case .send(.startInstance(let allocation, _, _, _, _), let worker) = effect else {
         return nil
       }
       return (allocation, worker.index)

@@ -44,7 +44,7 @@ import VineCore
 
   private func begun(_ run: ManagerFixture) -> [AllocationID] {
     run.effects.compactMap { effect in
-      guard case .send(.startInstance(let allocation, _, _, _), _) = effect else { return nil }
+      guard case .send(.startInstance(let allocation, _, _, _, _), _) = effect else { return nil }
       return allocation
     }
   }

@@ -13,10 +13,13 @@ import VineCore
         hashesFirst: false))
   }
 
-  private func start(slots: UInt16, isolatesCalls: Bool = false) -> WorkerEvent {
+  private func start(
+    slots: UInt16, isolatesCalls: Bool = false, timeoutMilliseconds: UInt32 = 0
+  ) -> WorkerEvent {
     .received(
       .startInstance(
-        instance, LibraryID(index: 0), slots: slots, isolatesCalls: isolatesCalls))
+        instance, LibraryID(index: 0), slots: slots, isolatesCalls: isolatesCalls,
+        timeoutMilliseconds: timeoutMilliseconds))
   }
 
   private func effects(
@@ -30,6 +33,28 @@ import VineCore
   }
 
   private var usage: Completion { Completion(.succeeded) }
+
+  @Test func aSetUpThatTakesTooLongHasFailed() {
+    var worker = Worker()
+    _ = effects(&worker, start(slots: 1, timeoutMilliseconds: 100), call(0))
+    #expect(worker.nextDeadline == Instant(nanoseconds: 100_000_000))
+    #expect(effects(&worker, at: 99).isEmpty)
+    #expect(effects(&worker, at: 100) == [.stopInstance(instance, isKilled: true)])
+    #expect(worker.nextDeadline == nil)
+    #expect(
+      effects(&worker, at: 101, .instanceExited(instance)) == [
+        .send(.instanceEnded(instance, .setupFailed)), .forget(attempt(0)),
+        .send(.taskReturned(attempt(0))),
+      ])
+  }
+
+  @Test func aSetUpInTimeHasNoDeadlineAnyMore() {
+    var worker = Worker()
+    _ = effects(&worker, start(slots: 1, timeoutMilliseconds: 100))
+    _ = effects(&worker, at: 99, .instanceReady(instance, setupNanoseconds: 99_000_000))
+    #expect(worker.nextDeadline == nil)
+    #expect(effects(&worker, at: 200).isEmpty)
+  }
 
   @Test func callsWaitForTheSetUpAndThenForSlots() {
     var worker = Worker()
