@@ -76,6 +76,13 @@ extension Manager {
       tasks[task.index].attemptCount = max(
         restored.attemptCounts[task.index], restored.accepted[task.index])
     }
+    // A copy may be of an attempt that the journal does not name, since it made the same again.
+    for copy in restored.durable {
+      let producer = workflow.files[copy.file].producer
+      guard producer != .none else { continue }
+      let count = tasks[producer.index].attemptCount
+      tasks[producer.index].attemptCount = max(count, copy.attempt)
+    }
     enterCopies(restored)
     for task in workflow.tasks.ids where restored.reuse[task.index] == .whole {
       enterDone(task, attempt: restored.accepted[task.index])
