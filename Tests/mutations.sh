@@ -79,7 +79,6 @@ restored-needs  Restore.swift       s/replaceValueIfNeeded(of: output.file.*//
 late-result     Replacement.swift   s/^    adoptResult(of: attempt, effects: \&effects)//
 sought-remade   Recovery.swift      s/ \&\& !isSought(file)//;s/!isSought(file)/true/
 sought-kept     Adoption.swift      s/replaceValueIfNeeded(of: file.*//
-adopted-stale   Adoption.swift      s/guard tasks\[producer.index\].state == .done else { return .late }//;s/if value == acceptedValue(of: value.file), tasks/if tasks/
 gang-blocked    Gangs.swift         s/isBlocked\[request\] = !isRegistrationClosed/isBlocked[request] = true/
 evict-pinned    Eviction.swift      s/guard row.pinCount == 0, row.isUsable/guard row.isUsable/
 evict-last      Eviction.swift      s/return !isUnwritten .. mayBeRemade(producer) ? .remade : nil/return .remade/

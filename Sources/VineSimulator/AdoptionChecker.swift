@@ -8,15 +8,28 @@ struct AdoptionChecker {
   /// Files of which there is a copy.
   private var isThere: Set<FileID> = []
   private var complete: Set<TaskID> = []
+  /// Tasks of which all that is not durable may be found, as far as the journal knows.
+  private var mayBeFound: Set<TaskID> = []
 
   init() {}
 
-  init(_ restored: RestoredRun) {
+  init(_ restored: RestoredRun, of workflow: Workflow) {
     for (index, reuse) in restored.reuse.enumerated() where reuse == .whole {
       isRestored.insert(TaskID(index: index))
     }
     for copy in restored.durable { isThere.insert(copy.file) }
+    for task in isRestored {
+      let isKnown = workflow.outputs(of: task).allSatisfy { output in
+        isThere.contains(output.file)
+          || (restored.hashes[output.file]?.isKnown ?? false
+            && !workflow.files[output.file].isDirectory)
+      }
+      if isKnown { mayBeFound.insert(task) }
+    }
   }
+
+  /// Whether a task must not run before all nodes have said what they have.
+  func isAwaited(_ task: TaskID) -> Bool { mayBeFound.contains(task) }
 
   mutating func found(_ file: FileID, in workflow: Workflow) {
     let producer = workflow.files[file].producer
@@ -37,12 +50,14 @@ struct AdoptionChecker {
   /// The task's value counts no more.
   mutating func invalidated(_ task: TaskID) {
     isRestored.remove(task)
+    mayBeFound.remove(task)
     complete.remove(task)
   }
 
   /// With a rank that died anything may be gone.
   mutating func lostSomething() {
     isRestored = []
+    mayBeFound = []
     complete = []
   }
 

@@ -90,7 +90,7 @@ struct Checkers {
   }
 
   /// The manager ordered an attempt to start.
-  mutating func granted(_ attempt: AttemptID, _ grant: Grant) {
+  mutating func granted(_ attempt: AttemptID, _ grant: Grant, isSeeking: Bool) {
     if grants[attempt] != nil { violate("\(attempt) is sent twice") }
     grants[attempt] = grant
     let request = workflow.request(of: attempt.task)
@@ -102,6 +102,9 @@ struct Checkers {
     let task = attempt.task
     if isDone[task.index] { violate("\(attempt) is sent after \(task) succeeded") }
     if isKept[task.index] { violate("\(attempt) is sent though all of \(task) was kept") }
+    if isSeeking && finds.isAwaited(task) {
+      violate("\(attempt) is sent before the nodes have said whether they have what it made")
+    }
     if finds.isComplete(task) && !hasDisks && !hasFileErrors {
       violate("\(attempt) is sent though all of \(task) was found in caches")
     }
@@ -427,7 +430,7 @@ struct Checkers {
       publishCounts[copy.file.index] = 1
       provenance.restore(copy.file, origin, of: number - 1)
     }
-    finds = AdoptionChecker(restored)
+    finds = AdoptionChecker(restored, of: workflow)
     publishOrders = publishCounts
     isNotWritten = Array(repeating: false, count: fileCount)
     hasFailed = Array(repeating: false, count: taskCount)

@@ -50,9 +50,11 @@ extension Simulation {
   mutating func offerKept(onNode index: Int, at now: Instant) {
     if session == 1 { return }
     let agent = WorkerID(index: nodes[index].workers.lowerBound)
-    var end = now
+    // To look takes a while where there is much, or where a dead session's ranks still go.
+    let begin = now.adding(nanoseconds: faults?.coin() ?? false ? 100_000_000 : 0)
+    var end = begin
     for kept in nodes[index].kept {
-      let time = now.adding(nanoseconds: faults?.delay() ?? 0)
+      let time = begin.adding(nanoseconds: faults?.delay() ?? 0)
       heap.insert(
         .toManager(agent, .replicaOffered(kept.value, byteCount: kept.byteCount)), at: time)
       end = max(end, time)

@@ -35,7 +35,8 @@ extension Simulation {
       }
       ranks[worker.index].memberCalls.remove(attempt.task)
       if !gang.isEmpty { checkGang(gang, of: attempt.task) }
-      checkers?.granted(attempt, manager.grant(of: allocation))
+      checkers?.granted(
+        attempt, manager.grant(of: allocation), isSeeking: manager.isSeekingValues)
       if !options.isIdeal { nameInputs(of: attempt, hashesFirst: hashesFirst, allocation) }
     case .startInstance(let allocation, _, let slots, _, _):
       grantsOfInstances[InstanceKey(worker, allocation)] = (

@@ -311,7 +311,8 @@ package struct Simulation: ~Copyable {
         checkers?.violate("\(worker) is lost and ordered \(message)")
       }
       if case .startTask(let attempt, let allocation, _, let hashesFirst) = message {
-        checkers?.granted(attempt, manager.grant(of: allocation))
+        checkers?.granted(
+          attempt, manager.grant(of: allocation), isSeeking: manager.isSeekingValues)
         if !options.isIdeal { nameInputs(of: attempt, hashesFirst: hashesFirst, allocation) }
       }
       noteCallOrder(message, to: worker)
