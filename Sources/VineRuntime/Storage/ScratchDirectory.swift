@@ -37,11 +37,7 @@ struct ScratchDirectory {
     let mine = "\(base)/vine-mpi-\(getuid())"
     try makePrivate(mine)
     let path = "\(mine)/\(token)"
-    try makePrivate(path)
-    let lock = clinux_open_at(
-      AT_FDCWD, "\(path)/lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0o600)
-    if lock < 0 { throw RuntimeError("use scratch directory", path, errno: -lock) }
-    flock(lock, LOCK_SH | LOCK_NB)
+    let lock = try takeLock(in: path)
     let cache = "\(path)/cache"
     if mkdir(cache, 0o700) != 0 && errno != EEXIST {
       throw RuntimeError("make", cache, errno: errno)
@@ -49,18 +45,46 @@ struct ScratchDirectory {
     return ScratchDirectory(path: path, warning: warning(about: base), lock: lock)
   }
 
-  /// Removes what this rank put here; the last rank of the node removes the directory. The cache
-  /// goes with the agent when all leave, else with the last rank: those that stay still need it.
+  /// Makes the directory and takes its lock with the others of the node. In a session that ends as
+  /// soon as it began, those may be removing it meanwhile.
+  private static func takeLock(in path: String) throws(RuntimeError) -> Int32 {
+    var lock: Int32 = 0
+    for _ in 0..<100 {
+      if mkdir(path, 0o700) != 0 && errno != EEXIST {
+        throw RuntimeError("make", path, errno: errno)
+      }
+      lock = clinux_open_at(AT_FDCWD, "\(path)/lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0o600)
+      if lock == -ENOENT { continue }
+      if lock < 0 { break }
+      flock(lock, LOCK_SH)
+      var (held, named) = (stat(), stat())
+      if fstat(lock, &held) == 0, lstat("\(path)/lock", &named) == 0, held.st_ino == named.st_ino {
+        // It stays now.
+        try makePrivate(path)
+        return lock
+      }
+      close(lock)
+      lock = -ENOENT
+    }
+    throw RuntimeError("use scratch directory", path, errno: -lock)
+  }
+
+  /// Removes what this rank put here; the last rank of the node removes the directory and the cache:
+  /// one that is only beginning still needs it.
   /// If the directory `isKept`, what it holds stays for the next session.
-  func leave(rank: Int, isAgent: Bool, isKept: Bool = false) {
+  func leave(rank: Int, isKept: Bool = false) {
     FileTree.remove(sandboxes(of: rank))
     FileTree.remove(spool(of: rank))
     if isKept {
       close(lock)
       return
     }
-    if isAgent || flock(lock, LOCK_EX | LOCK_NB) == 0 { FileTree.remove(cache) }
-    close(lock)
+    // Whoever cannot have it alone has lost its share, too (flock(2)), so that one of those who leave
+    // at once has it alone.
+    let isLast = flock(lock, LOCK_EX | LOCK_NB) == 0
+    defer { close(lock) }
+    if !isLast { return }
+    FileTree.remove(cache)
     // Lock and record go with the directory: only when nothing else is left in it.
     let left = FileTree.entries(of: path).entries
     if left.allSatisfy({ $0.name == "lock" || $0.name == CacheRecord.fileName }) {

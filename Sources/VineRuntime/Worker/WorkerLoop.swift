@@ -627,7 +627,7 @@ package final class WorkerLoop {
     guard isOutputPlaced, !isDone else { return }
     isDone = true
     spool = nil
-    scratch?.leave(rank: rank, isAgent: servesNode)
+    scratch?.leave(rank: rank)
     watcher.dismiss()
     siblings.bePatient()
     mailbox.send(WireWriter(.goodbye), to: 0, .manager)
@@ -685,7 +685,7 @@ package final class WorkerLoop {
       usleep(2000)
     }
     // The node's other ranks may go on.
-    scratch?.leave(rank: rank, isAgent: false, isKept: isKept)
+    scratch?.leave(rank: rank, isKept: isKept)
   }
 }
 
