@@ -288,19 +288,36 @@ extension Manager {
       room.removalCount = replicas.removalCount
       if room.singleTryCount > 0 { return true }
     } else {
-      reportFullDisk(effects: &effects)
-      for _ in 0..<min(room.failCountNext, room.aside.count) {
-        guard let task = room.aside.popFirst() else { break }
-        room.freeingAside.remove(task)
-        guard tasks[task.index].state == .ready else { continue }
-        let attempt = AttemptID(task, UInt32(tasks[task.index].attemptCount))
-        fail(attempt, .noRoom(megabytes(wholeByteCount(of: task))), effects: &effects)
-      }
+      failFirstAside(effects: &effects)
       room.failCountNext = min(2 * room.failCountNext, 1 << 20)
       room.isThorough = false
     }
     admit(room.aside.count, at: now)
     return true
+  }
+
+  /// Fails the first of the tasks aside. While there are some after which intermediate files would go,
+  /// the others may have room and only be held back for those.
+  private mutating func failFirstAside(effects: inout [ManagerEffect]) {
+    reportFullDisk(effects: &effects)
+    let hasFreeing = !room.freeingAside.isEmpty
+    var failing: [TaskID] = []
+    var others: Deque<TaskID> = []
+    for task in room.aside {
+      let isNext = !hasFreeing || room.freeingAside.contains(task)
+      if isNext && failing.count < room.failCountNext {
+        failing.append(task)
+      } else {
+        others.append(task)
+      }
+    }
+    room.aside = others
+    for task in failing {
+      room.freeingAside.remove(task)
+      guard tasks[task.index].state == .ready else { continue }
+      let attempt = AttemptID(task, UInt32(tasks[task.index].attemptCount))
+      fail(attempt, .noRoom(megabytes(wholeByteCount(of: task))), effects: &effects)
+    }
   }
 
   /// Forgets what lowered the limits of nodes. Returns whether there was such a limit.

@@ -118,4 +118,42 @@ private let megabyte: Int64 = 1 << 20
       #expect(run.fetched.map(\.file) == [file(2 * index + 2)])
     }
   }
+
+  @Test func whoIsOnlyHeldBackDoesNotFailForThoseWithoutRoom() {
+    // Six that free something have no room until five of them are gone. Three others have, and only
+    // wait for those.
+    let run = ManagerFixture(nodes: []) {
+      for _ in 0..<6 {
+        let made = $0.file(.temp, byteCount: 10 * megabyte)
+        $0.task(writes: [made]) { $0.priority = 10 }
+        $0.task(reads: [made], writes: [$0.file(.temp, byteCount: 75 * megabyte)])
+      }
+      for _ in 0..<3 {
+        let made = $0.file(.temp, byteCount: 20 * megabyte)
+        $0.task(writes: [made])
+        $0.task(reads: [made], writes: [$0.file(.temp, byteCount: 60 * megabyte)])
+      }
+    }
+    run.addNode(cores: 1, disk: DiskCapacity(byteCountMax: 100 * megabyte))
+    run.turn(.registrationClosed)
+    var next = run.started.first?.task
+    var toSave: [FileValue] = []
+    while run.outcome == nil {
+      if let one = next {
+        // Tasks and files are numbered alike.
+        let size: Int64 = one.index < 12 ? 10 : one.index % 2 == 0 ? 20 : 60
+        run.turn(
+          run.ready(file(one.index), byteCount: size * megabyte), run.finished(one), after: 1_000)
+      } else if let saved = toSave.popLast() {
+        run.turn(run.committed(saved))
+      } else {
+        break
+      }
+      next = run.started.first?.task
+      for case .send(.commit(let value), _) in run.effects { toSave.append(value) }
+    }
+    for index in 12..<18 { #expect(run.manager.state(of: task(index)) == .done) }
+    #expect(run.outcome?.doneCount == 12)
+    #expect(run.outcome?.failedCount == 6)
+  }
 }
