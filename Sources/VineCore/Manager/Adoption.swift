@@ -243,8 +243,10 @@ extension Manager {
   private mutating func growDisk(of node: NodeID, by byteCount: Int64) {
     guard nodes[node].disk.isLimited else { return }
     let more = min(max(byteCount, 0), Limits.fileByteCountMax)
-    nodes[node].disk.registered.byteCountMax &+= more
-    nodes[node].disk.limit.byteCountMax &+= more
+    // Where names alone are limited, there are no more bytes than all.
+    let disk = nodes[node].disk
+    nodes[node].disk.registered.byteCountMax = min(disk.registered.byteCountMax, .max - more) + more
+    nodes[node].disk.limit.byteCountMax = min(disk.limit.byteCountMax, .max - more) + more
   }
 
   /// Those that waited for a sought value need not wait for it any more.

@@ -187,4 +187,30 @@ import VineCore
       #expect(run.started.isEmpty == isFixed)
     }
   }
+
+  @Test func whatWasFoundDoesNotOverflowADiskOfUnlimitedBytes() {
+    var options = ManagerOptions()
+    options.hasFixedCacheLimit = false
+    let run = ManagerFixture(options: options, nodes: []) {
+      let input = $0.file(.temp)
+      $0.task(writes: [input])
+      $0.task(reads: [input])
+      for _ in 0..<2 { $0.task { $0.request.diskMB = 1 } }
+    }
+    var restored = RestoredRun(taskCount: 4)
+    restored.reuse[0] = .whole
+    restored.accepted[0] = 1
+    restored.hashes[file(0)] = ContentHash(words: (1, 0, 0, 0))
+    restored.byteCounts[file(0)] = 10
+    run.restore(restored)
+    run.addNode(cores: 1, disk: DiskCapacity(inodeCountMax: 100))
+    run.turn(.registrationClosed, offered(value(0)), offersEnded())
+    #expect(run.started.map(\.task) == [task(2)])
+    run.turn(found(value(0)))
+    run.turn(run.finished(task(2)), after: 1_000)
+    run.turn(run.finished(task(1)), after: 1_000)
+    run.turn(run.finished(task(3)), after: 1_000)
+    #expect(run.outcome?.failedCount == 0)
+    #expect(run.outcome?.doneCount == 4)
+  }
 }
