@@ -25,4 +25,9 @@ private let fixedRun =
     let runs = (0..<300).map { simulateSeed($0) }
     #expect(runs.contains { $0.result.spareCount > 3 })
   }
+
+  /// The file that a gang's call reads goes when one of its ranks is lost, before another has begun.
+  @Test func aRankOfAGangMayBeginTooLate() {
+    #expect(simulateSeed(318_989).result.violation == nil)
+  }
 }

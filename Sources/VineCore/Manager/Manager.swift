@@ -477,6 +477,9 @@ package struct Manager: ~Copyable {
     requeue(attempt.task, at: now, effects: &effects)
   }
 
+  /// Whether the end of an attempt is waited for.
+  package func isExpected(_ attempt: AttemptID) -> Bool { liveSlot(of: attempt) != nil }
+
   /// The row of an attempt that is still expected to end; nil for one that is stale.
   func liveSlot(of attempt: AttemptID) -> UInt32? {
     guard attempt.task.index < tasks.count else { return nil }
