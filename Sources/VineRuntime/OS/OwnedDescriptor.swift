@@ -75,7 +75,14 @@ package func replaceFile(_ path: String, with text: String) throws(RuntimeError)
       temporary, O_WRONLY | O_CREAT | O_TRUNC, mode: 0o644, to: "write")
     var text = text
     let error = text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: descriptor.number) }
-    if error != 0 { throw RuntimeError("write", temporary, errno: error) }
+    if error != 0 {
+      unlink(temporary)
+      throw RuntimeError("write", temporary, errno: error)
+    }
   }
-  if rename(temporary, path) != 0 { throw RuntimeError("write", path, errno: errno) }
+  if rename(temporary, path) != 0 {
+    let error = errno
+    unlink(temporary)
+    throw RuntimeError("write", path, errno: error)
+  }
 }

@@ -137,4 +137,14 @@ struct FileTreeTests {
     let name = temporaryPath(of: "/s/\(long)", runName: "r", attempt: 1).dropFirst(3)
     #expect(name.utf8.count <= 255)
   }
+
+  @Test func whatCannotTakeItsPlaceLeavesNothingBeside() throws {
+    let directory = try TemporaryDirectory()
+    // A name that the temporary one gets past, and the last step does not.
+    #expect(mkdir("\(directory.path)/taken", 0o700) == 0)
+    #expect(throws: RuntimeError.self) {
+      try replaceFile("\(directory.path)/taken", with: "text")
+    }
+    #expect(FileTree.entries(of: directory.path).entries.map(\.name) == ["taken"])
+  }
 }
