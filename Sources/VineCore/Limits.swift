@@ -60,6 +60,14 @@ package enum Limits {
   package static let chunkByteCount: Int64 = 1 << 20
   /// Chunks that a file of unknown size is taken to have when sources are chosen.
   package static let chunksOfUnknownFile = 32
+  /// Chunks of a stripe, the unit in which several sources share a file.
+  package static let chunksPerStripe = 8
+  /// Bytes of a file from which on several sources share it.
+  package static let stripedByteCountMin: Int64 = 64 << 20
+  /// Sources of one transfer at once, unless the description's policy says otherwise.
+  package static let sourcesPerTransferMax = 4
+  /// Replicas of a file that are looked at to find further sources.
+  static let helperLooksMax = 16
   /// Transfers that one node receives at once.
   package static let transfersPerReceiverMax = 16
   /// What a node is assumed to receive from another in a second, until it was measured: a link of

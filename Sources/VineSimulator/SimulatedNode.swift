@@ -13,6 +13,8 @@ struct SimulatedNode {
   var kept: [KeptReplica] = []
   /// What it is getting, by which transfer.
   var growing: [FileValue: TransferID] = [:]
+  /// Further sources of transfers that it was ordered.
+  var helpers: [TransferID: [TransferSource]] = [:]
   /// What is left of transfers that failed.
   var parts: Set<FileValue> = []
   /// Transfers that have read all there is so far, and wait for the rest.

@@ -61,7 +61,7 @@ extension Simulation {
       if case .node = source, !ranks[agent.index].isDead {
         checkers?.reads(value, from: other, isThere: nodes[other].cache[value] != nil)
       }
-      end = network.nodeToNode(other, node, byteCount: byteCount, from: now)
+      end = nodesToNode(other, node, transfer, byteCount: byteCount, from: now)
       result.bytes.nodeToNode += byteCount
       row.error = faults?.transferError() ?? 0
     }
@@ -112,6 +112,7 @@ extension Simulation {
       row.error = 28
       tell(row.worker, .diskMeasured(freeRoom(on: node)), at: now)
     }
+    shareOut(row, at: now)
     finish(row, on: node, at: now)
   }
 
@@ -177,6 +178,7 @@ extension Simulation {
     }
     if nodes[node].agent == worker {
       nodes[node].growing = [:]
+      nodes[node].helpers = [:]
       nodes[node].parts = []
     }
   }

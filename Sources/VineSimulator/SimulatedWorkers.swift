@@ -64,6 +64,8 @@ extension Simulation {
     case .fetch(let value, let transfer, let source, let byteCount):
       nodes[rank.node].agent = worker
       fetch(value, transfer, from: source, byteCount: byteCount, to: worker, at: now)
+    case .assist(let value, let transfer, let source):
+      assist(value, transfer, from: source, to: worker)
     case .unlink(let value):
       unlink(value, on: rank.node, at: now)
     case .commit(let value): commit(value, from: worker, at: now)
@@ -96,7 +98,8 @@ extension Simulation {
     // A failed commit is ordered again under the same name, and its second report is no other's.
     case .committed(_, _, let error): error == 0
     case .taskReturned, .replicaDamaged, .resultReady, .instanceReady, .instanceEnded,
-      .replicaFound, .recallEnded, .diskMeasured, .replicaOffered, .replicaRefused, .offersEnded:
+      .replicaFound, .recallEnded, .diskMeasured, .replicaOffered, .replicaRefused, .offersEnded,
+      .helperFailed:
       false
     }
   }

@@ -31,6 +31,9 @@ struct TraceHash {
     case .leave: mix(7, 0, 0, at: now)
     case .adopt(let value, let attempt): mix(11, value.file.index, Int(attempt), at: now)
     case .dropOffers: mix(12, 0, 0, at: now)
+    case .assist(let value, let transfer, let source):
+      mix(13, value.file.index, transfer.index, at: now)
+      mix(UInt64(source.agent?.rawValue ?? .max))
     case .startInstance(let allocation, let library, _, _, _):
       mix(8, allocation.index, library.index, at: now)
     case .stopInstance(let allocation): mix(9, allocation.index, 0, at: now)
@@ -51,6 +54,8 @@ struct TraceHash {
     case .taskReturned(let attempt): mix(18, attempt.task.index, Int(attempt.number), at: now)
     case .transferEnded(let transfer, _, let error):
       mix(19, transfer.index, Int(error), at: now)
+    case .helperFailed(let transfer, let agent, let error):
+      mix(29, transfer.index, agent.index << 16 ^ Int(error), at: now)
     case .committed(let value, _, let error): mix(20, value.file.index, Int(error), at: now)
     case .replicaFound(let value, _): mix(23, value.file.index, Int(value.attempt), at: now)
     case .recallEnded: mix(24, 0, 0, at: now)

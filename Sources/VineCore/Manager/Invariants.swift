@@ -45,6 +45,7 @@ extension Manager {
 
   private func checkTransfers() {
     var readers: [UInt32: Int] = [:]
+    var helperCounts: [UInt32: Int] = [:]
     var spareCount = 0
     var serveLoads: [NodeID: Int] = [:]
     var receiveLoads: [NodeID: Int] = [:]
@@ -56,6 +57,10 @@ extension Manager {
         readers[row.sourceReplica, default: 0] += 1
         serveLoads[replicas[row.sourceReplica].node, default: 0] += row.cost
       }
+      for helper in row.helpers {
+        helperCounts[helper, default: 0] += 1
+        serveLoads[replicas[helper].node, default: 0] += row.cost
+      }
       guard row.replica != .max else { continue }
       invariant(
         replicas[row.replica].state == .creating && replicas[row.replica].transfer == transfer,
@@ -66,6 +71,11 @@ extension Manager {
     for (replica, count) in readers {
       invariant(Int(replicas[replica].readerCount) == count, "readers are miscounted")
       invariant(Int(replicas[replica].pinCount) >= count, "a source is not pinned")
+    }
+    for (replica, count) in helperCounts {
+      let readerCount = readers[replica] ?? 0
+      invariant(Int(replicas[replica].pinCount) >= count + readerCount, "a helper is not pinned")
+      invariant(replicas[replica].state == .ready, "a helper is not whole")
     }
     for node in nodes.rows.ids where !nodes[node].isDead {
       invariant(nodes[node].serveLoad == serveLoads[node] ?? 0, "a node's load is miscounted")

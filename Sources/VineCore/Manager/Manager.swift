@@ -292,6 +292,8 @@ package struct Manager: ~Copyable {
     case .committed(let value, let byteCount, let error):
       onCommitted(
         value, byteCount: byteCount, error: error, from: worker, at: now, effects: &effects)
+    case .helperFailed(let transfer, let agent, let error):
+      onHelperFailed(transfer, agent, error: error, effects: &effects)
     case .diskMeasured(let free): onDiskMeasured(free, on: nodeOfWorker[worker.index])
     case .hashed(let value, let byteCount, let hash):
       onHashed(value, byteCount: byteCount, hash, effects: &effects)

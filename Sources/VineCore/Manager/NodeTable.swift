@@ -21,6 +21,8 @@ struct NodeRow {
   /// Transfers this node sends and receives now, in shares of one (`Manager.cost`).
   var serveLoad = 0
   var receiveLoad = 0
+  /// How many it may send at once, once that was learnt.
+  var serveLimit: ServeLimit?
   /// Files that wait until this node has room to serve them.
   var waitingFiles: Deque<FileID> = []
   var disk: NodeDisk

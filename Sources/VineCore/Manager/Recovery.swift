@@ -117,6 +117,10 @@ extension Manager {
   ) -> [FileID] {
     for transfer in transfers.ids {
       guard let row = transfers[transfer] else { continue }
+      // The receiver goes on without them.
+      if !row.helpers.isEmpty {
+        transfers[transfer]?.helpers.removeAll { replicas[$0].node == node }
+      }
       if row.node == node {
         _ = transfers.take(transfer)
         endTraffic(of: row, effects: &effects)

@@ -160,7 +160,8 @@ extension Manager {
     _ demand: inout FileDemand, effects: inout [ManagerEffect]
   ) {
     demand.usableCount += 1
-    begin(replica, from: source, sourceReplica, effects: &effects)
+    begin(
+      replica, from: source, sourceReplica, seeksHelpers: demand.planned.isEmpty, effects: &effects)
     guard replicas[replica].isServable else { return }
     replicas[replica].isOffered = true
     demand.sources.append(replicas[replica].node)
@@ -221,7 +222,7 @@ extension Manager {
         offerServer(node)
         continue
       }
-      if nodes[node].serveLoad < serveLoadMax {
+      if nodes[node].serveLoad < serveLoadMax(of: node) {
         replicas[replica].isOffered = true
         demand.sources.append(node)
         return .found(source(of: replica), replica: replica)
@@ -251,7 +252,7 @@ extension Manager {
   }
 
   /// Whether what `replica` gets comes from `other`, through any number of nodes.
-  private func reads(_ replica: UInt32, from other: UInt32) -> Bool {
+  func reads(_ replica: UInt32, from other: UInt32) -> Bool {
     var next = replica
     while next != other {
       guard replicas[next].state == .creating, let row = transfers[replicas[next].transfer],
@@ -301,9 +302,6 @@ extension Manager {
     return workflow.files[file].byteCountHint
   }
 
-  private var serveLoadMax: Int {
-    Int(workflow.policy.transfersPerSource) * Limits.smallTransfersPerTransfer
-  }
   private var receiveLoadMax: Int {
     Limits.transfersPerReceiverMax * Limits.smallTransfersPerTransfer
   }
@@ -318,7 +316,7 @@ extension Manager {
 
   mutating func begin(
     _ replica: UInt32, from source: TransferSource, _ sourceReplica: UInt32,
-    isSpare: Bool = false, effects: inout [ManagerEffect]
+    isSpare: Bool = false, seeksHelpers: Bool = false, effects: inout [ManagerEffect]
   ) {
     let row = replicas[replica]
     var byteCount = knownByteCount(of: row.file)
@@ -344,12 +342,17 @@ extension Manager {
     replicas[replica].attempt = attempt
     replicas[replica].transfer = transfer
     replicas[replica].isRelayable = source != .derivation && source != .manager
+    if !isSpare {
+      nameHelpers(
+        of: transfer, byteCount: byteCount, seeksHolders: seeksHelpers, effects: &effects)
+    }
     effects.append(
       .send(
         .fetch(
           FileValue(row.file, attempt: attempt), transfer: transfer, from: source,
           byteCount: byteCount),
         to: nodes[row.node].agent))
+    if !isSpare { nameReaders(of: transfer, byteCount: byteCount, effects: &effects) }
   }
 
   /// A transfer is over: its two nodes have room for what waits for them.
@@ -362,6 +365,7 @@ extension Manager {
       replicas[replica].isQueued = false
       demand(replica)
     }
+    for helper in row.helpers { release(helper, cost: row.cost, effects: &effects) }
     guard row.sourceReplica != .max else { return }
     let source = row.sourceReplica
     let server = replicas[source].node
@@ -377,9 +381,9 @@ extension Manager {
 
   /// Lets the next files that wait for `node` to serve them have a look, if the node has room. A
   /// file that then does not use the room passes the offer on.
-  private mutating func offerServer(_ node: NodeID, count: Int = 1) {
+  mutating func offerServer(_ node: NodeID, count: Int = 1) {
     var left = count
-    while left > 0, nodes[node].serveLoad < serveLoadMax,
+    while left > 0, nodes[node].serveLoad < serveLoadMax(of: node),
       let file = nodes[node].waitingFiles.popFirst()
     {
       guard demands[file] != nil, let replica = replicas.find(file, on: node) else { continue }

@@ -66,6 +66,7 @@ extension Manager {
     effects: inout [ManagerEffect]
   ) {
     guard let row = transfers.take(transfer) else { return }
+    if error == 0 { learnServing(of: row, byteCount: byteCount, at: now) }
     if error == damagedSourceError { blameSource(of: row, effects: &effects) }
     endTraffic(of: row, effects: &effects)
     defer {

@@ -16,6 +16,12 @@ struct TransferRow {
   var began = Instant.zero
   /// Who served it is gone: that it fails says nothing about the file.
   var isSourceLost = false
+  /// Whole replicas that its receiver may ask for ranges too: pinned, and charged like its source.
+  var helpers: [UInt32] = []
+  /// Receivers of the same file that were named to a reader of the shared file system.
+  var readerCount = 0
+  /// Its receiver reads ranges of the original for others.
+  var isReader = false
   /// It makes a copy for safety's sake: it takes nothing of its nodes' limits.
   var isSpare = false
   /// The node that sends it such a copy.

@@ -134,6 +134,10 @@ package enum ManagerMessage: Hashable, Sendable {
   case killTask(AttemptID)
   /// To an agent: bring the file into the node's cache.
   case fetch(FileValue, transfer: TransferID, from: TransferSource, byteCount: Int64)
+  /// To an agent: a transfer has a helper. A node that has the file may be asked for ranges of it; one
+  /// that relays it may be asked to read ranges of the original. `sharedFileSystem`: somebody may ask
+  /// for that here. Comes before the order to fetch, or while that is carried out.
+  case assist(FileValue, transfer: TransferID, from: TransferSource)
   /// To an agent: forget the replica.
   case unlink(FileValue)
   /// To an agent: write the replica to the shared file system, synced: beside its target if it has
@@ -168,6 +172,8 @@ package enum WorkerMessage: Hashable, Sendable {
   case taskReturned(AttemptID)
   /// `error` is 0 or an errno.
   case transferEnded(TransferID, byteCount: Int64, error: Int32)
+  /// A helper of a transfer, not its source, is asked for nothing any more: an errno.
+  case helperFailed(TransferID, agent: WorkerID, error: Int32)
   case committed(FileValue, byteCount: Int64, error: Int32)
   /// The disk of the worker's node was found to be full: what is free there now. Comes before the
   /// report of what failed for it.

@@ -32,6 +32,7 @@ package enum WorkerEvent: Equatable, Sendable {
   /// The sandbox is gone; `ending` says whether all outputs were right.
   case settled(AttemptID, Ending)
   case transferred(TransferID, byteCount: Int64, error: Int32)
+  case helperFailed(TransferID, agent: WorkerID, error: Int32)
   case committed(FileValue, byteCount: Int64, error: Int32)
   /// A result that fits into a message; comes before `settled`.
   case resultReady(AttemptID, FileID, byteCount: Int64)
@@ -56,6 +57,8 @@ package enum WorkerEffect: Equatable, Sendable {
   /// Forget what is kept of an attempt that never began.
   case forget(AttemptID)
   case fetch(FileValue, transfer: TransferID, from: TransferSource, byteCount: Int64)
+  /// A transfer may use one more source.
+  case assist(FileValue, transfer: TransferID, from: TransferSource)
   case unlink(FileValue)
   case commit(FileValue)
   /// Compare what was offered with its digest, and put it into the cache as what that attempt made.
@@ -144,6 +147,8 @@ package struct Worker: ~Copyable {
       onSettled(attempt, ending, at: now, effects: &effects)
     case .transferred(let transfer, let byteCount, let error):
       effects.append(.send(.transferEnded(transfer, byteCount: byteCount, error: error)))
+    case .helperFailed(let transfer, let agent, let error):
+      effects.append(.send(.helperFailed(transfer, agent: agent, error: error)))
     case .committed(let value, let byteCount, let error):
       effects.append(.send(.committed(value, byteCount: byteCount, error: error)))
     case .found(let value, let byteCount):
@@ -201,6 +206,8 @@ package struct Worker: ~Copyable {
       kill(attempt, effects: &effects)
     case .fetch(let value, let transfer, let source, let byteCount):
       effects.append(.fetch(value, transfer: transfer, from: source, byteCount: byteCount))
+    case .assist(let value, let transfer, let source):
+      effects.append(.assist(value, transfer: transfer, from: source))
     case .unlink(let value):
       effects.append(.unlink(value))
     case .commit(let value):

@@ -59,6 +59,9 @@ package struct Policy: Sendable, Equatable {
   package var placement = NodeChoice.files
   /// Transfers that one node serves at once.
   package var transfersPerSource = UInt16(Limits.transfersPerSourceMax)
+  /// Nodes that one large file is read from at once, or by which it is read from the shared file
+  /// system.
+  package var sourcesPerTransfer = UInt16(Limits.sourcesPerTransferMax)
   /// Nodes that shall have what lies on nodes only, as long as tasks may still read it.
   package var tempReplicas: UInt16 = 1
   package init() {}

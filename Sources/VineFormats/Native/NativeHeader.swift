@@ -135,7 +135,8 @@ extension NativeReader {
       of: policy,
       known: [
         "on_failure", "max_failures", "order", "placement", "temp_replicas",
-        "transfers_per_source", "straggler_multiplier", "result_cache", "strict_files",
+        "transfers_per_source", "sources_per_transfer", "straggler_multiplier", "result_cache",
+        "strict_files",
       ], kind: "policy")
     if let word = try word(policy, "on_failure", among: ["stop", "continue"]) {
       workflow.policy.onFailure = word == "stop" ? .stop : .continueOthers
@@ -153,6 +154,9 @@ extension NativeReader {
     }
     if let count = try integer(policy, "transfers_per_source", in: 1...Int(UInt16.max)) {
       workflow.policy.transfersPerSource = UInt16(count)
+    }
+    if let count = try integer(policy, "sources_per_transfer", in: 1...64) {
+      workflow.policy.sourcesPerTransfer = UInt16(count)
     }
     if try nonEmptyText(policy, "result_cache", "the path") != nil {
       notYet(at(policy, "result_cache"), "`result_cache`")

@@ -449,6 +449,12 @@ package final class ManagerLoop {
         value, transfer: transfer, from: source, byteCount: byteCount, on: core.node(of: worker),
         of: core, run: run, forever: forever)
       mailbox.send(WireWriter(order), to: rank, .worker)
+    case .assist(let value, let transfer, let source):
+      let location =
+        source == .sharedFileSystem ? Array(run.readablePath(of: value.file, in: core).utf8) : []
+      let order = AssistOrder(
+        value: value, transfer: transfer, source: source, location: location)
+      mailbox.send(WireWriter(order), to: rank, .worker)
     case .unlink(let value):
       var frame = WireWriter(.unlink)
       frame.put(value)

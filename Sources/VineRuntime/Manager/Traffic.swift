@@ -17,6 +17,7 @@ final class Traffic {
     var sharedByteCount: Int64 = 0
     var sharedReadCount = 0
     var nodeByteCount: Int64 = 0
+    var helperByteCount: Int64 = 0
     var transferCount = 0
   }
 
@@ -54,6 +55,7 @@ final class Traffic {
     sums[row.file, default: Sum()].sharedByteCount += bytes.sharedByteCount
     sums[row.file, default: Sum()].sharedReadCount += Int(bytes.sharedReadCount)
     sums[row.file, default: Sum()].nodeByteCount += bytes.nodeByteCount
+    sums[row.file, default: Sum()].helperByteCount += bytes.helperByteCount
   }
 
   func ended(
@@ -95,7 +97,7 @@ final class Traffic {
       SummaryFile.File(
         file: workflow.name(of: file), sharedFileSystemBytes: sum.sharedByteCount,
         sharedFileSystemReads: sum.sharedReadCount, nodeToNodeBytes: sum.nodeByteCount,
-        transfers: sum.transferCount)
+        helperBytes: sum.helperByteCount, transfers: sum.transferCount)
     }
   }
 }

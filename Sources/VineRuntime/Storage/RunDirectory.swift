@@ -43,6 +43,8 @@ struct SummaryFile: Codable, Equatable {
     var sharedFileSystemBytes: Int64 = 0
     var sharedFileSystemReads = 0
     var nodeToNodeBytes: Int64 = 0
+    /// Those of them that came from a helper of a transfer, and not from its source.
+    var helperBytes: Int64 = 0
     var transfers = 0
   }
   /// What lay in the cache of one node.

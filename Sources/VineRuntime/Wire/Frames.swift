@@ -9,18 +9,18 @@ enum FrameKind: UInt8 {
   case welcome = 1, startTask, takeBack, killTask, fetch, unlink, commit, leave, placeOutput, ping
   case heartbeat, watch, fence, peerLost, farewell
   case startCall = 24, startInstance, stopInstance
-  case recall = 28, adopt, dropOffers
+  case recall = 28, adopt, dropOffers, assist
   // Worker to manager.
   case registration = 32, replicaReady, taskFinished, taskReturned, transferEnded, committed
   case note, hashed, leaving, goodbye, pong, replicaDamaged, alive, siblingLost, moved, diskMeasured
-  case resultReady = 56, instanceReady, instanceEnded, libraryNote
+  case resultReady = 56, instanceReady, instanceEnded, libraryNote, helperFailed
   case replicaFound = 48, recallEnded, replicaOffered, replicaRefused, offersEnded
   // Worker to worker.
   case readRequest = 64, readGranted, readRefused, readContent, readVerdict, readStop
 }
 
 /// Version of the frames; raised when one changes.
-let frameVersion: UInt32 = 6
+let frameVersion: UInt32 = 7
 
 /// What a worker says of itself, once.
 struct Registration: Equatable {
@@ -116,6 +116,15 @@ struct FetchOrder: Equatable {
   var derivation: DerivationOrder?
   /// How it is kept beyond the run, if it is.
   var forever: ForeverOrder?
+}
+
+/// A further source of a transfer.
+struct AssistOrder: Equatable {
+  var value: FileValue
+  var transfer: TransferID
+  var source: TransferSource
+  /// A path, when that is the shared file system.
+  var location: [UInt8]
 }
 
 /// All an agent needs to make a derived file.
@@ -338,6 +347,14 @@ extension WireWriter {
     if let forever = order.forever { put(forever) }
   }
 
+  init(_ order: AssistOrder) {
+    self.init(.assist)
+    put(order.value)
+    put(order.transfer.rawValue)
+    put(order.source)
+    put(bytes: order.location)
+  }
+
   mutating func put(_ order: ForeverOrder) {
     put(order.value)
     put(bytes: order.key.bytes)
@@ -419,6 +436,11 @@ extension WireWriter {
       self.init(.transferEnded)
       put(transfer.rawValue)
       put(byteCount)
+      put(error)
+    case .helperFailed(let transfer, let agent, let error):
+      self.init(.helperFailed)
+      put(transfer.rawValue)
+      put(agent.rawValue)
       put(error)
     case .committed(let value, let byteCount, let error):
       self.init(.committed)
@@ -605,6 +627,12 @@ extension WireReader {
     return order
   }
 
+  mutating func takeAssistOrder() throws(WireError) -> AssistOrder {
+    AssistOrder(
+      value: try takeValue(), transfer: TransferID(rawValue: try take()), source: try takeSource(),
+      location: Array(try takeBytes()))
+  }
+
   mutating func takeForeverOrder() throws(WireError) -> ForeverOrder {
     let value = try takeValue()
     guard let key = ContentHash(Array(try takeBytes())) else { throw WireError() }
@@ -663,6 +691,9 @@ extension WireReader {
     case .transferEnded:
       .transferEnded(
         TransferID(rawValue: try take()), byteCount: try take(), error: try take())
+    case .helperFailed:
+      .helperFailed(
+        TransferID(rawValue: try take()), agent: WorkerID(rawValue: try take()), error: try take())
     case .committed: .committed(try takeValue(), byteCount: try take(), error: try take())
     case .hashed: .hashed(try takeValue(), byteCount: try take(), try takeHash())
     case .resultReady: .resultReady(try takeValue(), byteCount: try take())

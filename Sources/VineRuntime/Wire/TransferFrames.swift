@@ -28,6 +28,10 @@ struct ReadRequest: Equatable, Sendable {
   var tag: Int32
   /// What the peer has already: so many chunks of this version.
   var firstChunk: UInt32
+  /// Only chunks before this one; `.max`: all that follow.
+  var endChunk = UInt32.max
+  /// What of them is not there is to be read from the shared file system, if that is the version.
+  var isOriginal = false
   var version: UInt64
   var isDirectory: Bool
   /// Its name says which bytes it has.
@@ -41,12 +45,13 @@ struct ReadRequest: Equatable, Sendable {
   var key: OutgoingKey { OutgoingKey(rank: rank, tag: tag) }
 }
 
-/// The answer: chunks from `firstChunk` on follow in the stream.
+/// The answer: `chunkCount` chunks from `firstChunk` on follow in the stream.
 struct ReadGrant: Equatable {
   var tag: Int32
   var shape: FileShape
   /// 0 when the peer has another version.
   var firstChunk: UInt32
+  var chunkCount: UInt32
   /// The whole file is here and in order. Otherwise its end is not the last chunk, but a verdict.
   var isFinal: Bool
 }
@@ -74,6 +79,8 @@ struct MovedBytes: Equatable {
   var sharedByteCount: Int64 = 0
   var sharedReadCount: UInt32 = 0
   var nodeByteCount: Int64 = 0
+  /// Of those, what came from helpers.
+  var helperByteCount: Int64 = 0
 }
 
 extension WireWriter {
@@ -88,6 +95,8 @@ extension WireWriter {
     put(request.value)
     put(request.tag)
     put(request.firstChunk)
+    put(request.endChunk)
+    put(request.isOriginal)
     put(request.version)
     put(request.isDirectory)
     put(request.isMade)
@@ -99,6 +108,7 @@ extension WireWriter {
     put(grant.tag)
     put(grant.shape)
     put(grant.firstChunk)
+    put(grant.chunkCount)
     put(grant.isFinal)
   }
 
@@ -124,6 +134,7 @@ extension WireWriter {
     put(moved.sharedByteCount)
     put(moved.sharedReadCount)
     put(moved.nodeByteCount)
+    put(moved.helperByteCount)
   }
 }
 
@@ -136,8 +147,10 @@ extension WireReader {
 
   mutating func takeReadRequest() throws(WireError) -> ReadRequest {
     var request = ReadRequest(
-      value: try takeValue(), tag: try take(), firstChunk: try take(), version: try take(),
-      isDirectory: try takeBool(), isMade: try takeBool())
+      value: try takeValue(), tag: try take(), firstChunk: try take(), endChunk: try take(),
+      isOriginal: try takeBool(), version: try take(), isDirectory: try takeBool(),
+      isMade: try takeBool())
+    guard request.firstChunk <= request.endChunk else { throw WireError() }
     let behind = try take(UInt32.self)
     if behind != .max { request.behind = TransferID(rawValue: behind) }
     return request
@@ -145,7 +158,8 @@ extension WireReader {
 
   mutating func takeReadGrant() throws(WireError) -> ReadGrant {
     ReadGrant(
-      tag: try take(), shape: try takeShape(), firstChunk: try take(), isFinal: try takeBool())
+      tag: try take(), shape: try takeShape(), firstChunk: try take(), chunkCount: try take(),
+      isFinal: try takeBool())
   }
 
   mutating func takeReadContent() throws(WireError) -> ReadContent {
@@ -161,6 +175,6 @@ extension WireReader {
   mutating func takeMovedBytes() throws(WireError) -> MovedBytes {
     MovedBytes(
       transfer: TransferID(rawValue: try take()), sharedByteCount: try take(),
-      sharedReadCount: try take(), nodeByteCount: try take())
+      sharedReadCount: try take(), nodeByteCount: try take(), helperByteCount: try take())
   }
 }

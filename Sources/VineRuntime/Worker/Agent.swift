@@ -93,6 +93,9 @@ final class Agent {
     return nil
   }
 
+  /// A transfer has one more source.
+  func assist(_ order: AssistOrder) { incoming.assist(order) }
+
   /// What `order` asks for lies in the cache: who waits for it here can have it.
   func hasAlready(_ order: FetchOrder) {
     incoming.beginOpaque(order)

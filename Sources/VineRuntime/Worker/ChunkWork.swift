@@ -10,7 +10,7 @@ enum ChunkResult: Sendable {
   /// A chunk is in its part file. EBADMSG: it was damaged on its way.
   case stored(ChunkPlace, sum: UInt32, ChunkBuffer, error: Int32)
   /// The original of a partial file was opened, or read and stored as a whole.
-  case opened(number: Int, epoch: Int, SharedOpening)
+  case opened(number: Int, epoch: Int, isClaim: Bool, SharedOpening)
   /// The original is as it was when it was opened; EBUSY: it is not.
   case checked(number: Int, epoch: Int, error: Int32)
   /// A whole file has its name in the cache.
@@ -65,14 +65,18 @@ enum ChunkWork {
   }
 
   /// Reads a chunk of the original, sums it up and writes it. EBUSY: the original is shorter than it
-  /// was.
+  /// was, or has another version now, where that is not 0.
   static func copy(
     _ original: HeldDescriptor, _ buffer: ChunkBuffer, byteCount: Int, at index: Int,
-    to part: HeldDescriptor
+    version: UInt64, to part: HeldDescriptor
   ) -> (sum: UInt32, error: Int32) {
     var error = FaultHooks.shared.action(at: "shared.read")?.errorNumber ?? 0
     if error == 0 { error = read(original, into: buffer, byteCount: byteCount, at: index) }
     if error != 0 { return (0, error == ENODATA ? EBUSY : error) }
+    if version != 0 {
+      error = check(original, version: version)
+      if error != 0 { return (0, error) }
+    }
     let sum = sum(of: buffer.bytes, count: byteCount)
     buffer.setSum(sum, behind: byteCount)
     return (sum, write(buffer, byteCount: byteCount, at: index, in: part))
@@ -174,10 +178,10 @@ enum ChunkWork {
   }
 
   /// Whether the original is still what was opened.
-  static func check(_ original: HeldDescriptor, _ shape: FileShape) -> Int32 {
+  static func check(_ original: HeldDescriptor, version: UInt64) -> Int32 {
     var info = stat()
     if fstat(original.number, &info) != 0 { return errno }
-    return version(of: info) == shape.version ? 0 : EBUSY
+    return Self.version(of: info) == version ? 0 : EBUSY
   }
 
   // MARK: Small files and the cache

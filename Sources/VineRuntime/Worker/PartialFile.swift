@@ -1,5 +1,5 @@
-// A file that is on its way into this node's cache. Its chunks are valid from the first on: those
-// can be passed on, and a transfer that is cut goes on behind them.
+// A file that is on its way into this node's cache. Its chunks are valid one by one: those can be
+// passed on, and a transfer that is cut goes on with the others.
 
 internal import DequeModule
 internal import Glibc
@@ -12,13 +12,49 @@ final class HeldDescriptor: Sendable {
   deinit { close(number) }
 }
 
-/// Where the bytes of a partial file come from.
+/// Where the bytes of a partial file come from: whose failure is the transfer's, and whose verdict
+/// ends it. Helpers come on top.
 enum PartialSource: Equatable {
   /// From nowhere at the moment: its source failed, and the manager looks for another.
   case none
   case sharedFileSystem
-  /// The stream of a peer.
-  case node(rank: Int, tag: Int32)
+  /// The streams of a peer.
+  case node(rank: Int)
+}
+
+/// A peer that may be asked for stripes of a partial file, beside its source.
+struct TransferHelper {
+  let rank: Int
+  /// The transfer by which it gets the file itself: it reads the original for us.
+  let behind: TransferID?
+  /// Chunks from it that were damaged.
+  var mismatchCount = 0
+}
+
+/// Chunks that a peer was asked for.
+final class RequestedStream {
+  let partial: PartialFile
+  let rank: Int
+  let tag: Int32
+  /// Not of the source but of a helper.
+  let isHelpers: Bool
+  /// As it was asked for, then as it was granted.
+  var chunks: Range<Int>
+  var isGranted = false
+  var arrivedCount = 0
+  /// Chunks that were faster than the grant.
+  var early: [ChunkArrival] = []
+
+  init(_ partial: PartialFile, rank: Int, tag: Int32, isHelpers: Bool, _ chunks: Range<Int>) {
+    self.partial = partial
+    self.rank = rank
+    self.tag = tag
+    self.isHelpers = isHelpers
+    self.chunks = chunks
+  }
+
+  /// Nothing more comes in it.
+  var isOver: Bool { isGranted && arrivedCount >= chunks.count }
 }
 
 /// A partial file's chunk, as helper threads name it.
@@ -41,28 +77,35 @@ final class PartialFile {
   var path: String
   var shape: FileShape?
   var descriptor: HeldDescriptor?
+  /// Which chunks are valid, and who was asked for the others; empty without a shape.
+  var book = StripeBook(chunkCount: 0)
   /// The sums of the valid chunks.
-  private(set) var sums: [UInt32] = []
-  /// Chunks that were stored out of turn.
-  private var stored: [Int: (sum: UInt32, buffer: ChunkBuffer)] = [:]
-  /// The last valid chunks, for those who read along.
-  private var recent: Deque<ChunkBuffer> = []
+  private var sums: [UInt32] = []
+  /// The last chunks that came, for those who read along.
+  private var recent: Deque<(index: Int, buffer: ChunkBuffer)> = []
   /// Those who read along, and those who wait to hear what it is.
   var followers: [OutgoingFile] = []
   var waiting: [ReadRequest] = []
-  /// The first chunk of the current stream.
-  var firstChunk = 0
+  /// What peers were asked for and have not sent.
+  var streams: [RequestedStream] = []
+  var helpers: [TransferHelper] = []
+  /// Its source is asked for one stripe after another, since others bring some.
+  var isStriped = false
   /// Whoever reads the original has seen that it did not change meanwhile.
   var hasVerdict = false
-  /// The current stream was granted; chunks that were faster than that wait.
-  var isGranted = false
-  var early: [ChunkArrival] = []
   /// Chunks of the current source that were damaged.
   var mismatchCount = 0
-  /// The file on the shared file system, and how it looked when it was opened.
+  /// The file on the shared file system, and what of it is to be read: for itself the rest of a stripe,
+  /// for others what they claim.
   var original: HeldDescriptor?
-  var nextRead = 0
+  var originalPath: [UInt8] = []
+  var isOpeningOriginal = false
+  var reading = 0..<0
+  var claims: Deque<Range<Int>> = []
   var readsInFlight = 0
+  /// Chunks of peers that helper threads check and write. The file gets no name before all of them
+  /// are done: one that came twice would change it under those who use it.
+  var storesInFlight = 0
   var isConcluding = false
   var moved: MovedBytes
 
@@ -74,52 +117,48 @@ final class PartialFile {
     moved = MovedBytes(transfer: order.transfer)
   }
 
-  var validCount: Int { sums.count }
-  var isComplete: Bool { shape.map { sums.count == $0.chunkCount } ?? false }
+  var isComplete: Bool { shape != nil && book.isComplete }
 
-  /// Takes a chunk in; returns the chunks that became valid by it.
-  func accept(_ index: Int, sum: UInt32, _ buffer: ChunkBuffer) -> Range<Int> {
-    let first = sums.count
-    if index < first { return first..<first }
-    stored[index] = (sum, buffer)
-    while let next = stored.removeValue(forKey: sums.count) {
-      sums.append(next.sum)
-      recent.append(next.buffer)
-    }
-    let keptCount = followers.isEmpty ? 0 : BulkTransfer.windowCount
+  /// What it will be is known: from now on chunks can come.
+  func take(_ shape: FileShape, in descriptor: HeldDescriptor) {
+    self.shape = shape
+    self.descriptor = descriptor
+    book = StripeBook(chunkCount: shape.chunkCount)
+    sums = Array(repeating: 0, count: shape.chunkCount)
+  }
+
+  /// Takes a chunk in; false: it was there.
+  func accept(_ index: Int, sum: UInt32, _ buffer: ChunkBuffer) -> Bool {
+    guard book.accept(index) else { return false }
+    sums[index] = sum
+    recent.append((index, buffer))
+    let sourceCount = helpers.count + 1
+    let keptCount = followers.isEmpty ? 0 : BulkTransfer.windowCount * sourceCount
     while recent.count > keptCount { recent.removeFirst() }
-    return first..<sums.count
+    return true
   }
 
   func sum(of index: Int) -> UInt32 { sums[index] }
 
   /// The chunk in memory, if it is still there.
   func buffer(of index: Int) -> ChunkBuffer? {
-    let place = index - (sums.count - recent.count)
-    return recent.indices.contains(place) ? recent[place] : nil
+    recent.last { $0.index == index }?.buffer
   }
 
   /// Nothing of what came counts.
   func forgetChunks() {
     epoch += 1
+    book = StripeBook(chunkCount: 0)
     sums = []
-    stored = [:]
     recent = []
-    early = []
     shape = nil
     descriptor = nil
     original = nil
     hasVerdict = false
-    nextRead = 0
+    isOpeningOriginal = false
+    reading = 0..<0
+    claims = []
     readsInFlight = 0
-  }
-
-  /// Chunks beyond the valid ones are fetched again.
-  func forgetStored() { stored = [:] }
-
-  /// No chunk is kept for anybody.
-  func letGo() {
-    recent = []
-    stored = [:]
+    storesInFlight = 0
   }
 }

@@ -14,7 +14,10 @@ final class OutgoingFile {
   let key: OutgoingKey
   let shape: FileShape
   let origin: Origin
-  let firstChunk: Int
+  /// What the peer asked for of it.
+  let chunks: Range<Int>
+  /// The peer has us read the original for it: it will know by itself whether that was right.
+  let isOriginal: Bool
   /// The next chunk to be read or taken from memory, and the next to be sent.
   fileprivate var nextRead: Int
   fileprivate var nextSend: Int
@@ -23,15 +26,23 @@ final class OutgoingFile {
   fileprivate var hasVerdict: Bool
 
   fileprivate init(
-    _ key: OutgoingKey, _ shape: FileShape, _ origin: Origin, firstChunk: Int, hasVerdict: Bool
+    _ key: OutgoingKey, _ shape: FileShape, _ origin: Origin, _ chunks: Range<Int>,
+    isOriginal: Bool,
+    hasVerdict: Bool
   ) {
     self.key = key
     self.shape = shape
     self.origin = origin
-    self.firstChunk = firstChunk
+    self.chunks = chunks
+    self.isOriginal = isOriginal
     self.hasVerdict = hasVerdict
-    nextRead = firstChunk
-    nextSend = firstChunk
+    nextRead = chunks.lowerBound
+    nextSend = chunks.lowerBound
+  }
+
+  /// The end of what was asked for is the end of the stream, and no verdict has to come behind it.
+  fileprivate var needsNoVerdict: Bool {
+    hasVerdict || isOriginal || chunks.upperBound < shape.chunkCount
   }
 }
 
@@ -65,6 +76,7 @@ final class Serving {
     if lostPeers.contains(request.rank) { return }
     switch incoming.standing(of: request) {
     case .partial(let partial):
+      if request.isOriginal && isDeferred(request, partial) { return }
       if let shape = partial.shape, partial.descriptor != nil {
         follow(partial, shape, request)
       } else {
@@ -76,6 +88,29 @@ final class Serving {
     }
   }
 
+  /// Has the original read for a peer; false: what is there can be sent as it comes.
+  private func isDeferred(_ request: ReadRequest, _ partial: PartialFile) -> Bool {
+    switch incoming.claim(partial, request) {
+    case .taken: return false
+    case .waits: partial.waiting.append(request)
+    case .refused(let error): refuse(request, error: error)
+    }
+    return true
+  }
+
+  /// The original of a partial file cannot be read here: who asked for that does it.
+  func refuseReaders(of partial: PartialFile, error: Int32) {
+    let readers = partial.followers.filter(\.isOriginal)
+    let requests = partial.waiting.filter(\.isOriginal)
+    partial.followers.removeAll { $0.isOriginal }
+    partial.waiting.removeAll { $0.isOriginal }
+    for file in readers {
+      files[file.key] = nil
+      refuse(file, error: error, isWrong: false)
+    }
+    for request in requests { refuse(request, error: error) }
+  }
+
   /// The peer wants no more of a stream.
   func onStop(_ key: OutgoingKey) {
     if let file = files.removeValue(forKey: key) {
@@ -83,6 +118,9 @@ final class Serving {
       return refuse(file, error: ECANCELED, isWrong: false)
     }
     let isStopped = { (request: ReadRequest) in request.key == key }
+    for request in (early + waiting + lookups).filter(isStopped) {
+      refuse(request, error: ECANCELED)
+    }
     early.removeAll(where: isStopped)
     waiting.removeAll(where: isStopped)
     lookups.removeAll(where: isStopped)
@@ -139,7 +177,7 @@ final class Serving {
 
   private func refuse(_ file: OutgoingFile, error: Int32, isWrong: Bool) {
     let refusal = ReadRefusal(
-      tag: file.key.tag, error: error, sentCount: UInt32(file.nextSend - file.firstChunk),
+      tag: file.key.tag, error: error, sentCount: UInt32(file.nextSend - file.chunks.lowerBound),
       isWrong: isWrong)
     mailbox.send(WireWriter(refusal), to: file.key.rank, .worker)
   }
@@ -149,7 +187,7 @@ final class Serving {
   private func follow(_ partial: PartialFile, _ shape: FileShape, _ request: ReadRequest) {
     let isWhole = partial.hasVerdict && partial.isComplete
     if let file = send(.partial(partial), shape, request, hasVerdict: isWhole) {
-      partial.followers.append(file)
+      if files[file.key] === file { partial.followers.append(file) }
     }
   }
 
@@ -200,13 +238,21 @@ final class Serving {
     _ origin: OutgoingFile.Origin, _ shape: FileShape, _ request: ReadRequest, hasVerdict: Bool
   ) -> OutgoingFile? {
     let isSame = request.version == shape.version && Int(request.firstChunk) <= shape.chunkCount
+    if request.isOriginal && !isSame {
+      refuse(request, error: ESTALE)
+      return nil
+    }
+    let first = isSame ? Int(request.firstChunk) : 0
+    let wantedCount = Int(request.endChunk) - Int(request.firstChunk)
+    let end = request.endChunk == .max ? .max : first + wantedCount
+    let chunks = first..<min(end, shape.chunkCount)
     let grant = ReadGrant(
-      tag: request.tag, shape: shape, firstChunk: isSame ? request.firstChunk : 0,
-      isFinal: hasVerdict)
+      tag: request.tag, shape: shape, firstChunk: UInt32(first),
+      chunkCount: UInt32(chunks.count), isFinal: hasVerdict)
     mailbox.send(WireWriter(grant), to: request.rank, .worker)
     let file = OutgoingFile(
-      request.key, shape, origin, firstChunk: Int(grant.firstChunk), hasVerdict: hasVerdict)
-    if hasVerdict && file.firstChunk == shape.chunkCount { return nil }
+      request.key, shape, origin, chunks, isOriginal: request.isOriginal, hasVerdict: hasVerdict)
+    if chunks.isEmpty && file.needsNoVerdict { return nil }
     files[file.key] = file
     fill(file)
     return file
@@ -215,9 +261,7 @@ final class Serving {
   /// Reads ahead as far as the window goes, and sends what is there.
   private func fill(_ file: OutgoingFile) {
     guard let bulk else { return }
-    var available = file.shape.chunkCount
-    if case .partial(let partial) = file.origin { available = partial.validCount }
-    while file.nextRead < available,
+    while file.nextRead < file.chunks.upperBound, isThere(file.nextRead, of: file),
       file.nextRead - file.nextSend + bulk.sendingCount(file.key) < BulkTransfer.windowCount
     {
       obtain(file.nextRead, of: file)
@@ -226,6 +270,11 @@ final class Serving {
     }
     push(file)
     endIfDone(file)
+  }
+
+  private func isThere(_ index: Int, of file: OutgoingFile) -> Bool {
+    if case .partial(let partial) = file.origin { return partial.book.holds(index) }
+    return true
   }
 
   private func obtain(_ index: Int, of file: OutgoingFile) {
@@ -289,7 +338,7 @@ final class Serving {
   }
 
   private func endIfDone(_ file: OutgoingFile) {
-    guard file.hasVerdict, file.nextSend == file.shape.chunkCount,
+    guard file.needsNoVerdict, file.nextSend == file.chunks.upperBound,
       bulk?.sendingCount(file.key) ?? 0 == 0
     else { return }
     files[file.key] = nil

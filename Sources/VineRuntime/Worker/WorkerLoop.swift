@@ -29,6 +29,7 @@ package final class WorkerLoop {
   private let chunks: BlockingQueue<ChunkResult>
   private var orders: [TaskID: AttemptOrder] = [:]
   private var fetchOrders: [TransferID: FetchOrder] = [:]
+  private var assistOrders: [TransferID: [AssistOrder]] = [:]
   private var commitOrders: [FileValue: CommitOrder] = [:]
   private var adoptOrders: [FileValue: [AdoptOrder]] = [:]
   private var children: [Int32: ChildProcess] = [:]
@@ -227,6 +228,12 @@ package final class WorkerLoop {
         .received(
           .fetch(
             order.value, transfer: order.transfer, from: order.source, byteCount: order.byteCount)))
+    case .assist:
+      siblings.actAsAgent()
+      let order = try reader.takeAssistOrder()
+      assistOrders[order.transfer, default: []].append(order)
+      events.append(
+        .received(.assist(order.value, transfer: order.transfer, from: order.source)))
     case .recall:
       keeper?.recall(try reader.takeForeverOrders())
       if keeper?.hasRecalledAll ?? true { events.append(.recallEnded) }
@@ -352,6 +359,8 @@ package final class WorkerLoop {
     case .dropOffers:
       adoptOrders = [:]
       adopter?.drop()
+    case .assist(_, let transfer, _):
+      for order in assistOrders.removeValue(forKey: transfer) ?? [] { agent?.assist(order) }
     case .unlink(let value): agent?.unlink(value)
     case .commit(let value):
       if let order = commitOrders.removeValue(forKey: value) { agent?.commit(order) }
