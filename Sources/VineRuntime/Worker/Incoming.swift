@@ -51,7 +51,8 @@ final class Incoming {
     note(order)
     let partial = partials[order.value] ?? makePartial(order)
     partial.order = order
-    partial.moved = MovedBytes(transfer: order.transfer)
+    // What was under way when the last transfer failed counts for this one.
+    partial.moved.transfer = order.transfer
     partial.mismatchCount = 0
     partial.hasVerdict = false
     partial.helpers = []
@@ -204,6 +205,7 @@ final class Incoming {
       || partial.moved.nodeByteCount > 0
     {
       mailbox.send(WireWriter(partial.moved), to: 0, .manager)
+      partial.moved = MovedBytes(transfer: partial.order.transfer)
     }
     events.append(.transferred(partial.order.transfer, byteCount: byteCount, error: error))
   }

@@ -29,6 +29,7 @@ package final class WorkerLoop {
   private let chunks: BlockingQueue<ChunkResult>
   private var orders: [TaskID: AttemptOrder] = [:]
   private var fetchOrders: [TransferID: FetchOrder] = [:]
+  private var earlyFrames: [(bytes: [UInt8], rank: Int)] = []
   private var assistOrders: [TransferID: [AssistOrder]] = [:]
   private var commitOrders: [FileValue: CommitOrder] = [:]
   private var adoptOrders: [FileValue: [AdoptOrder]] = [:]
@@ -186,6 +187,12 @@ package final class WorkerLoop {
       do throws(RuntimeError) { try begin(welcome) } catch {
         leaveWithProblem(error)
       }
+      let early = earlyFrames
+      earlyFrames = []
+      for (bytes, peer) in early {
+        let isUnderstood = bytes.withUnsafeBytes { (try? receive($0, from: peer)) != nil }
+        if !isUnderstood { throw WireError() }
+      }
     case .startTask:
       let order = try reader.takeAttemptOrder()
       orders[order.attempt.task] = order
@@ -257,6 +264,11 @@ package final class WorkerLoop {
       pong.put(monotonicNanoseconds())
       mailbox.send(pong, to: 0, .manager)
     default:
+      if agent == nil && (kind == .readRequest || kind == .readStop) {
+        // A peer that heard of this node from the manager before this node did.
+        earlyFrames.append((Array(frame), rank))
+        return
+      }
       if kind == .readRequest { siblings.actAsAgent() }
       guard let agent, try agent.receive(kind, &reader, from: rank) else { throw WireError() }
     }
