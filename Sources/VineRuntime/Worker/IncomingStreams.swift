@@ -274,7 +274,9 @@ extension Incoming {
       if partial.helpers[place].mismatchCount >= Self.mismatchesMax {
         return dismiss(stream.rank, from: partial, error: damagedSourceError)
       }
-      return pump(partial)
+      // Of the same one: what it has read from the shared file system is not read again.
+      partial.book.assign(stream.chunks, to: stream.rank)
+      return ask(partial, stream.rank, for: stream.chunks, isHelpers: true)
     }
     partial.mismatchCount += 1
     if partial.mismatchCount >= Self.mismatchesMax {
