@@ -20,11 +20,11 @@ import Testing
 
   @Test func aQuickNodeServesMore() {
     var limit = ServeLimit(4)
-    let counts = learn(&limit, transfers: 400) { min(Double($0) * 1e8, 1.2e9) }
+    let counts = learn(&limit, transfers: 3_000) { min(Double($0) * 1e8, 1.2e9) }
     #expect(counts.max() ?? 0 >= 12)
     // It rests where it gains nothing more, but for a trial now and then.
-    let late = counts.suffix(100)
-    #expect(late.count { (11...13).contains($0) } > 80)
+    let late = counts.suffix(2_000)
+    #expect(late.count { (11...13).contains($0) } > 1_400)
   }
 
   @Test func itStaysWithinItsBounds() {
