@@ -92,7 +92,9 @@ struct DeadCache: Sendable {
 
 extension CacheOffer {
   /// Compares it with what the journal knows and moves it to `target`; nil when it is there.
-  func adopt(_ hash: ContentHash, to target: String) -> AdoptionRefusal? {
+  func adopt(
+    _ hash: ContentHash, to target: String, while isWanted: () -> Bool = { true }
+  ) -> AdoptionRefusal? {
     _ = FaultHooks.shared.action(at: "cache.compare", name: hostName())
     let descriptor = clinux_open_at(AT_FDCWD, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0)
     guard descriptor >= 0 else { return .unreadable }
@@ -103,8 +105,14 @@ extension CacheOffer {
       info.st_uid == getuid(), info.st_nlink == 1
     else { return .unreadable }
     guard Int64(info.st_size) == byteCount else { return .otherSize }
-    let content = contentHash(of: descriptor)
+    let content = contentHash(of: descriptor, while: isWanted)
+    guard isWanted() else { return .unreadable }
     guard content.byteCount == byteCount, content.1 == hash else { return .damaged }
+    // A process of the dead session may be left that writes to it.
+    var after = stat()
+    guard fstat(descriptor, &after) == 0,
+      FileTree.signature(of: after) == FileTree.signature(of: info)
+    else { return .damaged }
     // Never in the place of another: attempts may have linked that.
     if link(path, target) != 0 { return errno == EEXIST ? .unneeded : .unreadable }
     unlink(path)

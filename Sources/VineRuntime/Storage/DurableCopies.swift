@@ -101,15 +101,17 @@ private func hash(_ path: String, into copy: inout DurableCopy) {
   (copy.byteCount, copy.hash) = contentHash(of: descriptor)
 }
 
-/// SHA-256 of all that `descriptor` reads from its start.
-func contentHash(of descriptor: Int32) -> (byteCount: Int64, ContentHash) {
+/// SHA-256 of all that `descriptor` reads from its start, or of as much as is wanted.
+func contentHash(
+  of descriptor: Int32, while isWanted: () -> Bool = { true }
+) -> (byteCount: Int64, ContentHash) {
   var hash = SHA256()
   var byteCount: Int64 = 0
   // Most files are small, and a large buffer costs more than they do.
   var info = stat()
   let expected = fstat(descriptor, &info) == 0 ? Int(info.st_size) + 1 : 1 << 18
   var buffer = [UInt8](repeating: 0, count: min(max(expected, 512), 1 << 18))
-  while true {
+  while isWanted() {
     let count = buffer.withUnsafeMutableBytes {
       pread(descriptor, $0.baseAddress, $0.count, off_t(byteCount))
     }

@@ -72,7 +72,7 @@ struct ScratchDirectory {
   /// Removes what this rank put here; the last rank of the node removes the directory and the cache:
   /// one that is only beginning still needs it.
   /// If the directory `isKept`, what it holds stays for the next session.
-  func leave(rank: Int, isKept: Bool = false) {
+  func leave(rank: Int, isAgent: Bool, isKept: Bool = false) {
     FileTree.remove(sandboxes(of: rank))
     FileTree.remove(spool(of: rank))
     if isKept {
@@ -80,8 +80,8 @@ struct ScratchDirectory {
       return
     }
     // Whoever cannot have it alone has lost its share, too (flock(2)), so that one of those who leave
-    // at once has it alone.
-    let isLast = flock(lock, LOCK_EX | LOCK_NB) == 0
+    // at once has it alone. Where the file system has no locks, the agent counts as the last.
+    let isLast = flock(lock, LOCK_EX | LOCK_NB) == 0 || (errno != EWOULDBLOCK && isAgent)
     defer { close(lock) }
     if !isLast { return }
     FileTree.remove(cache)

@@ -83,7 +83,10 @@ final class Adopter {
         guard let offer, !flag.isSet.load(ordering: .relaxed) else {
           return .compared(order, .unreadable)
         }
-        return .compared(order, offer.adopt(order.hash, to: target))
+        return .compared(
+          order,
+          offer.adopt(
+            order.hash, to: target, while: { !flag.isSet.load(ordering: .relaxed) }))
       }
     }
   }

@@ -309,7 +309,10 @@ package final class WorkerLoop {
       mailbox.doorbells[0] = welcome.managerProcessID
     }
     if isAgent {
-      try welcome.record.write(in: scratch.path)
+      do throws(RuntimeError) { try welcome.record.write(in: scratch.path) } catch {
+        // Without it nobody takes values over from here if the session dies.
+        say("\(error)", of: AttemptID(.none, 0))
+      }
       if welcome.seeksValues {
         let adopter = try Adopter(scratch: scratch)
         poll.add(adopter.descriptor, token: PollToken.workerHelpers)
@@ -648,7 +651,7 @@ package final class WorkerLoop {
     guard isOutputPlaced, !isDone else { return }
     isDone = true
     spool = nil
-    scratch?.leave(rank: rank)
+    scratch?.leave(rank: rank, isAgent: servesNode)
     watcher.dismiss()
     siblings.bePatient()
     mailbox.send(WireWriter(.goodbye), to: 0, .manager)
@@ -706,7 +709,7 @@ package final class WorkerLoop {
       usleep(2000)
     }
     // The node's other ranks may go on.
-    scratch?.leave(rank: rank, isKept: isKept)
+    scratch?.leave(rank: rank, isAgent: servesNode, isKept: isKept)
   }
 }
 

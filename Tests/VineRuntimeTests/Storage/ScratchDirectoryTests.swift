@@ -17,7 +17,7 @@ struct ScratchDirectoryTests {
         queue.submit {
           do throws(RuntimeError) {
             let scratch = try ScratchDirectory.open(path, token: "round\(round)")
-            defer { scratch.leave(rank: rank) }
+            defer { scratch.leave(rank: rank, isAgent: rank == 0) }
             if rank % 2 == 0 { sched_yield() }
             let made = open("\(scratch.cache)/\(rank)", O_WRONLY | O_CREAT, 0o600)
             if made < 0 { return "no cache: \(errorText(errno))" }
