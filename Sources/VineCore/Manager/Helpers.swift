@@ -5,7 +5,8 @@ extension Manager {
   /// How many further sources a transfer of such a file may have: 0 where it is not worth the while.
   private func helperCountMax(for file: FileID, byteCount: Int64) -> Int {
     let row = workflow.files[file]
-    if row.isDirectory || row.kind == .buffer { return 0 }
+    // What two nodes have derived for themselves may differ in its bytes.
+    if row.isDirectory || row.kind == .buffer || row.kind == .derived { return 0 }
     if byteCount >= 0 && byteCount < Limits.stripedByteCountMin { return 0 }
     return Int(workflow.policy.sourcesPerTransfer) - 1
   }
