@@ -95,6 +95,7 @@ for i in range(4):
     task(f"t{i}", f"cat tree/* | sort -n | sha256sum > sum{i}; touch /tmp/ran", ["tree"], [f"sum{i}"], cores=os.cpu_count())
 END
     vine_small 2 0 w.json
+    (($(grep -c "trying again" said) <= 2)) || fail "the full host was tried again and again"
     for i in 0 1 2 3; do assert_equal "$(seq 300 | sha256sum)" "$(<"sum$i")" "sum of task $i"; done
     "$tests/TestBed/hosts" exec host1 test ! -e /tmp/ran || fail "a task ran where its input found no room"
 }

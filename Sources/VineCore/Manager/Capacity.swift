@@ -385,11 +385,12 @@ extension Manager {
   }
 
   /// Something that was to take `byteCount` more bytes of `node` found no room, whatever the account
-  /// says: the same is not tried again before something went.
+  /// says: the same is not tried again before something went. What is being fetched or written is part
+  /// of the account already, so with 0 the limit falls below it.
   mutating func lowerLimit(of node: NodeID, by byteCount: Int64) {
     guard !nodes[node].isDead else { return }
     let usage = replicas.usage(of: node)
-    let seen = usage.byteCount &+ nodes[node].disk.attemptByteCount &+ max(byteCount, 1) &- 1
+    let seen = usage.byteCount &+ nodes[node].disk.attemptByteCount &+ byteCount &- 1
     if seen < nodes[node].disk.limit.byteCountMax {
       nodes[node].disk.limit.byteCountMax = max(seen, 0)
     }
