@@ -81,7 +81,7 @@ extension Worker {
   ) {
     guard instances[allocation]?.state == .starting else { return }
     instances[allocation]?.state = .ready
-    instances[allocation]?.setupDeadline = nil
+    endSetupTime(of: allocation)
     effects.append(.send(.instanceReady(allocation, setupNanoseconds: setupNanoseconds)))
     fillSlots(of: allocation, at: now, effects: &effects)
   }
@@ -125,12 +125,18 @@ extension Worker {
     effects.append(.stopInstance(allocation, isKilled: isKilled))
   }
 
+  private mutating func endSetupTime(of allocation: AllocationID) {
+    if timedSetups.isEmpty { return }
+    instances[allocation]?.setupDeadline = nil
+    timedSetups.removeAll { $0 == allocation }
+  }
+
   /// A set-up that hangs would hold up its calls for ever, and its cores.
   mutating func endOverdueSetups(at now: Instant, effects: inout [WorkerEffect]) {
-    for allocation in instances.keys.sorted() {
+    for allocation in timedSetups {
       guard let row = instances[allocation], let deadline = row.setupDeadline, deadline <= now
       else { continue }
-      instances[allocation]?.setupDeadline = nil
+      endSetupTime(of: allocation)
       if row.isStopped { continue }
       instances[allocation]?.isSetupOverdue = true
       stop(allocation, isKilled: true, effects: &effects)
@@ -145,6 +151,7 @@ extension Worker {
 
   /// The process of an instance is gone: by order, by itself, or before it was ready.
   mutating func onInstanceExited(_ allocation: AllocationID, effects: inout [WorkerEffect]) {
+    endSetupTime(of: allocation)
     guard let instance = instances.removeValue(forKey: allocation) else { return }
     let isOverdue = lanes[allocation]?.contains { task in
       attempts[task].map { $0.isTimedOut && $0.phase != .queued } ?? false

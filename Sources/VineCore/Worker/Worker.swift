@@ -110,6 +110,8 @@ package struct Worker: ~Copyable {
   var instances: [AllocationID: InstanceRow] = [:]
   /// Tasks with a deadline; few at any time.
   var timed: [TaskID] = []
+  /// Instances whose set-up has a deadline, in the order they were begun; asked for in each turn.
+  var timedSetups: [AllocationID] = []
 
   package init() {}
 
@@ -126,8 +128,8 @@ package struct Worker: ~Copyable {
   /// When `handleDeadlines` wants to be called.
   package var nextDeadline: Instant? {
     let ofAttempts = timed.compactMap { attempts[$0]?.deadline }.min()
-    if instances.isEmpty { return ofAttempts }
-    let ofSetups = instances.values.compactMap(\.setupDeadline).min()
+    if timedSetups.isEmpty { return ofAttempts }
+    let ofSetups = timedSetups.compactMap { instances[$0]?.setupDeadline }.min()
     return [ofAttempts, ofSetups].compactMap { $0 }.min()
   }
 
@@ -191,7 +193,10 @@ package struct Worker: ~Copyable {
       let allocation, let library, let slots, let isolatesCalls, let timeout):
       guard instances[allocation] == nil, !isLeaving else { return }
       var row = InstanceRow(slots: Int(slots), isolatesCalls: isolatesCalls)
-      if timeout > 0 { row.setupDeadline = now.adding(nanoseconds: Int64(timeout) * 1_000_000) }
+      if timeout > 0 {
+        row.setupDeadline = now.adding(nanoseconds: Int64(timeout) * 1_000_000)
+        timedSetups.append(allocation)
+      }
       instances[allocation] = row
       effects.append(.startInstance(allocation, library))
     case .stopInstance(let allocation):
