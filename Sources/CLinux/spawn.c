@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -24,7 +25,7 @@ static long raw(long number, long a, long b, long c, long d) {
                    : "rcx", "r11", "memory");
   return result;
 }
-enum { clone_flags = CLONE_VM | SIGCHLD };
+enum { clone_flags = CLONE_VM | CLONE_CHILD_CLEARTID | SIGCHLD };
 #elif defined(__aarch64__)
 static long raw(long number, long a, long b, long c, long d) {
   register long x8 __asm__("x8") = number;
@@ -35,14 +36,14 @@ static long raw(long number, long a, long b, long c, long d) {
   __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
   return x0;
 }
-enum { clone_flags = CLONE_VM | SIGCHLD };
+enum { clone_flags = CLONE_VM | CLONE_CHILD_CLEARTID | SIGCHLD };
 #else
 // Elsewhere we wait until it is done with our memory.
 static long raw(long number, long a, long b, long c, long d) {
   long result = syscall(number, a, b, c, d);
   return result < 0 ? -errno : result;
 }
-enum { clone_flags = CLONE_VM | CLONE_VFORK | SIGCHLD };
+enum { clone_flags = CLONE_VM | CLONE_CHILD_CLEARTID | CLONE_VFORK | SIGCHLD };
 #endif
 
 static long raw_execve(const char *file, char *const *argv, char *const *envp) {
@@ -157,6 +158,33 @@ static long bind_here(struct clinux_spawn *request, uint64_t *bounds, size_t roo
   return bytes / 8;
 }
 
+static int64_t nanoseconds(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+// clone(2), and then until the program is executed. The new process comes first on this processor:
+// we would wait there, ready, until it has ended, while another processor has nothing to do, since
+// Linux finds a place for who wakes up, rarely for who waits. With CLONE_VFORK we sleep at once,
+// but without a limit; else until the kernel says that the memory is no longer shared
+// (CLONE_CHILD_CLEARTID), if we get so far before the new process takes our place.
+static pid_t make_process(struct clinux_spawn *request) {
+  char *top = (char *)request->stack + (CLINUX_STACK_SIZE & ~(size_t)15);
+  int flags = clone_flags | (request->waits ? CLONE_VFORK : 0);
+  request->is_sharing = 1;
+  int64_t start = nanoseconds();
+  pid_t pid = clone(child_main, top, flags, request, NULL, NULL, &request->is_sharing);
+  if (pid < 0) return -errno;
+  struct timespec patience = {0, CLINUX_EXEC_PATIENCE};
+  // Not a private futex: the kernel does not wake those.
+  if (!request->waits) syscall(SYS_futex, &request->is_sharing, FUTEX_WAIT, 1, &patience, NULL, 0);
+  // What did not wait for a file waited for processors, and that at most some time slices.
+  int is_over = __atomic_load_n(&request->is_sharing, __ATOMIC_ACQUIRE) == 0;
+  request->is_quick = is_over && nanoseconds() - start < CLINUX_EXEC_LIMIT;
+  return pid;
+}
+
 int clinux_spawn(struct clinux_spawn *request) {
   // MPI has its handlers by the time of the first task.
   if (!signals_to_reset) signals_to_reset = handled_signals();
@@ -167,10 +195,8 @@ int clinux_spawn(struct clinux_spawn *request) {
   pthread_sigmask(SIG_BLOCK, &all, &before);
   uint64_t bounds[16];
   long words = bind_here(request, bounds, sizeof bounds);
-  char *top = (char *)request->stack + (CLINUX_STACK_SIZE & ~(size_t)15);
-  pid_t pid = clone(child_main, top, clone_flags, request);
-  int error = errno;
+  pid_t result = make_process(request);
   if (words > 0) syscall(SYS_sched_setaffinity, 0, words * 8, bounds);
   pthread_sigmask(SIG_SETMASK, &before, NULL);
-  return pid < 0 ? -error : pid;
+  return result;
 }

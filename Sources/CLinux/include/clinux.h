@@ -11,7 +11,11 @@
 #include <sys/random.h>
 #include <sys/types.h>
 
-enum { CLINUX_STACK_SIZE = 16384 };
+enum {
+  CLINUX_STACK_SIZE = 16384,
+  CLINUX_EXEC_PATIENCE = 1000 * 1000,    // ns
+  CLINUX_EXEC_LIMIT = 20 * 1000 * 1000,  // ns
+};
 
 struct clinux_spawn {
   const char *const *programs; // paths to try in turn, NULL-ended
@@ -23,15 +27,19 @@ struct clinux_spawn {
   size_t cpu_words;            // 0: not bound
   mode_t umask;
   void *stack;                 // CLINUX_STACK_SIZE bytes
+  int waits;                   // for execve(2), however long it takes
   pid_t parent;                // set by clinux_spawn, as is what follows
   int is_bound;                // whether it starts on `cpus`
+  uint32_t is_sharing;         // until it has executed its program or ended
+  int is_quick;                // whether it had done so when clinux_spawn returned, soon
   int failure;                 // once the process was reaped: why the program did not start, or 0
 };  // every other descriptor is closed: MPI's sockets are not the task's
 
 // Starts a process in a group of its own that dies with this thread, and returns its id, or -errno.
 // Does not copy page tables (CLONE_VM), so that its cost does not grow with the caller's heap, and
-// does not wait for execve(2) either: until the process was reaped, it may use the request and all
-// that it points to. The descriptors may be closed at once.
+// waits, unless told otherwise, at most CLINUX_EXEC_PATIENCE for execve(2), which may take seconds
+// where the program lies on a slow file system: until the process was reaped, it may use the request
+// and all that it points to. The descriptors may be closed at once.
 int clinux_spawn(struct clinux_spawn *request);
 
 // Starts the watcher of this process and returns the descriptor that it listens to: NUL-ended

@@ -60,6 +60,7 @@ final class ProcessLauncher {
   /// For how long hosts of libraries look for more calls before they sleep.
   var lookingNanoseconds: Int64 = 0
   var text = LaunchText()
+  private var quickPrograms = QuickPrograms()
   var spareSpaces: [LaunchSpace] = []
   /// Host processes of library instances, by their ids, and the marks in their environments: they
   /// and what they started are no strays while they live.
@@ -104,8 +105,10 @@ final class ProcessLauncher {
     space.request.pointee.output = outputEnd
     space.request.pointee.error = errorEnd
     space.request.pointee.umask = umask
+    space.request.pointee.waits = quickPrograms.contains(text.program) ? 1 : 0
     let start = monotonicNanoseconds()
     let result = clinux_spawn(space.request)
+    quickPrograms.note(text.program, isQuick: space.request.pointee.is_quick != 0)
     if result < 0 {
       spareSpaces.append(space)
       throw problem(order, errno: -result)

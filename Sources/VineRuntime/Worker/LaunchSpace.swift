@@ -12,6 +12,12 @@ struct LaunchText {
   /// Variables that are in place of those of the same name before them.
   private(set) var variables: [Int] = []
 
+  /// The first argument.
+  var program: ArraySlice<UInt8> {
+    guard let start = arguments.first else { return [] }
+    return bytes[start...].prefix { $0 != 0 }
+  }
+
   mutating func removeAll() {
     bytes.removeAll(keepingCapacity: true)
     programs.removeAll(keepingCapacity: true)
@@ -51,11 +57,10 @@ struct LaunchText {
 
   /// The first argument: itself if it is a path, else looked for in the directories of `path`.
   mutating func addPrograms(path: [UInt8]) {
-    guard let first = arguments.first, let end = bytes[first...].firstIndex(of: 0), end > first
-    else { return }
-    let name = Array(bytes[first..<end])
+    let name = Array(program)
+    if name.isEmpty { return }
     if name.contains(UInt8(ascii: "/")) {
-      programs.append(first)
+      programs.append(contentsOf: arguments.prefix(1))
       return
     }
     for directory in path.split(separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
