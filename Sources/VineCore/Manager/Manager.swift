@@ -72,7 +72,8 @@ package struct Manager: ~Copyable {
   var commits: [FileValue: CommitRow] = [:]
   var commitFailures: [FileID: Int] = [:]
   /// Committed outputs whose path may not show them yet.
-  var waitingToPublish: [FileID] = []
+  var waitingToPublish: [WaitingOutput] = []
+  /// The least of theirs; nil: none waits.
   var firstWaitingSince: Instant?
   /// Renames that wait for their record to be durable, in the order of their records.
   var publishIntents: Deque<PublishIntent> = []

@@ -171,7 +171,7 @@ extension Manager {
       if row.standing == .committed {
         effects.append(.discard(FileValue(file, attempt: row.attempt)))
       }
-      waitingToPublish.removeAll { $0 == file }
+      waitingToPublish.removeAll { $0.file == file }
       values.durable[file.index] = DurableRow()
     case .journaled: values.durable[file.index] = DurableRow()
     case .committing:

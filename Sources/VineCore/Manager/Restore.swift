@@ -126,8 +126,7 @@ extension Manager {
     if copy.isPublished {
       values.isFromEarlierSession[copy.file.index] = true
     } else if workflow.files[copy.file].isPublished {
-      waitingToPublish.append(copy.file)
-      firstWaitingSince = firstWaitingSince ?? now
+      waitToPublish(copy.file, at: now)
     }
   }
 

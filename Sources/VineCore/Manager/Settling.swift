@@ -112,8 +112,7 @@ extension Manager {
       append(.committed(value, byteCount: byteCount), effects: &effects)
       offerEvictions(of: file)
       if workflow.files[file].isPublished {
-        waitingToPublish.append(file)
-        firstWaitingSince = firstWaitingSince ?? now
+        waitToPublish(file, at: now)
       }
     } else {
       commitFailed(file, error: error, at: now, effects: &effects)
@@ -233,6 +232,12 @@ extension Manager {
 
   // MARK: The barrier
 
+  /// A committed output is published as soon as it may be.
+  mutating func waitToPublish(_ file: FileID, at now: Instant) {
+    waitingToPublish.append(WaitingOutput(file: file, since: now))
+    firstWaitingSince = firstWaitingSince ?? now
+  }
+
   /// When the barrier wants to be looked at though nothing happened.
   var settlingDeadline: Instant? {
     if waitingToPublish.isEmpty || contradiction != .none { return nil }
@@ -245,34 +250,45 @@ extension Manager {
   mutating func settle(at now: Instant, effects: inout [ManagerEffect]) {
     // Of values that contradict each other nobody knows which to show.
     if waitingToPublish.isEmpty || contradiction != .none || isJournalLost { return }
-    let isOverdue =
-      firstWaitingSince.map { now.since($0) >= Limits.publishWaitNanoseconds } ?? false
+    let isOverdue = firstWaitingSince.map { self.isOverdue($0, at: now) } ?? false
     guard isSettlingDue || isOverdue, now >= nextSettling || attempts.liveCount == 0 else { return }
     isSettlingDue = false
     nextSettling = now.adding(nanoseconds: Int64(tasks.count) * Limits.settlingNanosecondsPerTask)
     let doubts = spreadDoubt()
-    var left: [FileID] = []
-    for file in waitingToPublish {
-      guard values.durable[file.index].standing == .committed else { continue }
-      if doubts[workflow.files[file].producer.index] & Doubt.mayChange.rawValue != 0 {
-        left.append(file)
+    var left: [WaitingOutput] = []
+    for output in waitingToPublish {
+      guard values.durable[output.file.index].standing == .committed else { continue }
+      if doubts[workflow.files[output.file].producer.index] & Doubt.mayChange.rawValue != 0 {
+        left.append(output)
       } else {
-        beginPublishing(file, effects: &effects)
+        beginPublishing(output.file, effects: &effects)
       }
     }
-    let isShorter = left.count < waitingToPublish.count
+    let forced = takeForced(&left, at: now)
     waitingToPublish = left
-    if left.isEmpty {
-      firstWaitingSince = nil
-    } else if isShorter || isOverdue {
-      firstWaitingSince = now
+    firstWaitingSince = left.map(\.since).min()
+    if forced.isEmpty { return }
+    commitBlockers(doubts, of: forced, effects: &effects)
+    if isStuck { failLateConsumers(of: left.map(\.file), effects: &effects) }
+  }
+
+  private func isOverdue(_ since: Instant, at now: Instant) -> Bool {
+    now.since(since) >= Limits.publishWaitNanoseconds
+  }
+
+  /// The outputs for which what they wait for is to be committed: all, or those that have waited for
+  /// long, however many others were published meanwhile. These begin to wait anew.
+  private func takeForced(_ left: inout [WaitingOutput], at now: Instant) -> [FileID] {
+    let takesAll =
+      isDraining || left.count > Limits.publishWaitingMax
+      || left.contains { hasLateConsumer($0.file) }
+    var forced: [FileID] = []
+    for place in left.indices {
+      let isOverdue = self.isOverdue(left[place].since, at: now)
+      if isOverdue { left[place].since = now }
+      if isOverdue || takesAll { forced.append(left[place].file) }
     }
-    var isForced = isOverdue || isDraining || left.count > Limits.publishWaitingMax
-    for file in left where !isForced { isForced = hasLateConsumer(file) }
-    if isForced {
-      commitBlockers(doubts, of: left, effects: &effects)
-      if isStuck { failLateConsumers(of: left, effects: &effects) }
-    }
+    return forced
   }
 
   private func hasLateConsumer(_ file: FileID) -> Bool {
@@ -475,6 +491,12 @@ extension Manager {
 
 /// EIO: stands for a value that could not be saved.
 private let ioError: Int32 = 5
+
+/// A committed output that may not be seen yet, and since when it waits.
+struct WaitingOutput {
+  let file: FileID
+  var since: Instant
+}
 
 /// A rename that waits for its record.
 struct PublishIntent {

@@ -42,6 +42,35 @@ import VineCore
     #expect(run.intents == [value(1)])
   }
 
+  /// One output waits for an ancestor that a slow task reads; others come and are published all the time.
+  @Test func whatIsPublishedMeanwhileDoesNotMakeAnOutputWaitLonger() {
+    let count = 12
+    let run = ManagerFixture(nodes: [(count + 3, 1)]) {
+      let ancestor = $0.file(.temp)
+      let output = $0.file()
+      $0.task(writes: [ancestor])
+      $0.task(reads: [ancestor], writes: [output])
+      $0.task(reads: [ancestor])
+      for _ in 0..<count {
+        let other = $0.file()
+        $0.task(writes: [other])
+      }
+    }
+    run.turn()
+    run.turn(run.ready(file(0)), run.finished(task(0)))
+    run.turn(run.ready(file(1)), run.finished(task(1)), after: 1)
+    run.turn(run.committed(value(1)), after: 1)
+    let step = Limits.publishWaitNanoseconds / 1_000_000 / Int64(count - 2)
+    var orderedAt: Int?
+    for index in 0..<count {
+      run.turn(run.ready(file(index + 2)), run.finished(task(index + 3)), after: step)
+      if !run.orders(.commit(value(0))).isEmpty { orderedAt = orderedAt ?? index }
+      run.turn(run.committed(value(index + 2)), after: 1)
+      #expect(run.intents == [value(index + 2)])
+    }
+    #expect(orderedAt == count - 3)
+  }
+
   @Test func anAncestorThatHoldsManyOutputsBackIsCommitted() {
     let count = Limits.publishWaitingMax + 1
     let run = ManagerFixture(nodes: [(count + 1, 1)]) {
