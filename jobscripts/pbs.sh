@@ -9,7 +9,8 @@
 #
 # One rank per node is enough: it uses every core of the node that the job has.
 # A lost node costs the tasks that ran there, a lost session is continued on the
-# nodes that are left (run-rounds.sh).
+# nodes that are left (run-rounds.sh). A minute before the walltime, which is asked
+# of qstat, the run finishes what ends in time and stops (exit status 3).
 # Adapt the lines above, and load your site's modules here:
 #   module load openmpi hwloc
 

@@ -11,6 +11,9 @@
 #     DIR/stop;
 #   - with 3, when two sessions one after the other came no further.
 #
+# The job's time is what --walltime says, from the start of this script on, else what
+# the batch system says; each session is told when it ends.
+#
 # When a session dies, the caches on its nodes stay where they are, and the next one
 # takes what it needs from there (--keep-caches). What the last one leaves is removed
 # from all hosts that answer.
@@ -28,15 +31,55 @@ say() { echo "run-rounds: $*" >&2; }
 
 run_dir=
 scratch=()
-for ((i = 1; i <= $#; i++)); do
-    case ${!i} in
-        --scratch) next=$((i + 1)); scratch=(--scratch "${!next-}") ;;
-        --scratch=*) scratch=("${!i}") ;;
-        --run-dir) next=$((i + 1)); run_dir=${!next-} ;;
-        --run-dir=*) run_dir=${!i#--run-dir=} ;;
+walltime=
+arguments=()
+while (($#)); do
+    case $1 in
+        --walltime) walltime=${2-}; shift ;;
+        --walltime=*) walltime=${1#--walltime=} ;;
+        --scratch | --run-dir)
+            if [[ $1 == --scratch ]]; then scratch=(--scratch "${2-}"); else run_dir=${2-}; fi
+            arguments+=("$1" "${2-}")
+            shift ;;
+        *)
+            case $1 in
+                --scratch=*) scratch=("$1") ;;
+                --run-dir=*) run_dir=${1#--run-dir=} ;;
+            esac
+            arguments+=("$1") ;;
     esac
+    (($# == 0)) || shift
 done
 [[ -n $run_dir ]] || usage
+arguments+=(--keep-caches)
+
+# seconds T: what T, as [[HH:]MM:]SS, is in seconds; nothing if it is something else
+seconds() {
+    local part sum=0
+    [[ $1 =~ ^[0-9]+(:[0-9]+){0,2}$ ]] || return 0
+    for part in ${1//:/ }; do sum=$((sum * 60 + 10#$part)); done
+    echo "$sum"
+}
+
+# OpenPBS tells a job's time to its server alone, Torque to the job, too. Slurm tells
+# every process when the job ends, and vine-mpi reads that.
+pbs_rest() {
+    local asked used
+    asked=$(timeout 20 qstat -f "$PBS_JOBID" 2>/dev/null) || asked=
+    used=$(sed -n 's/^[[:space:]]*resources_used.walltime = //p' <<<"$asked")
+    asked=$(seconds "$(sed -n 's/^[[:space:]]*Resource_List.walltime = //p' <<<"$asked")")
+    used=$(seconds "$used")
+    [[ -n $asked ]] || asked=${PBS_WALLTIME:-}
+    if [[ $asked =~ ^[0-9]+$ ]]; then echo $((asked - ${used:-0})); fi
+}
+rest=
+if [[ -n $walltime ]]; then
+    rest=$(seconds "$walltime")
+    [[ -n $rest ]] || { say "--walltime is a number of seconds, MM:SS or HH:MM:SS"; exit 2; }
+elif [[ -n ${PBS_JOBID:-} ]]; then
+    rest=$(pbs_rest)
+fi
+if [[ -n $rest ]]; then arguments+=(--end-time "$(($(date +%s) + rest))"); fi
 
 read -r -a launcher <<<"${VINE_MPIRUN:-mpirun}"
 program=${VINE_PROGRAM:-vine-mpi}
@@ -155,7 +198,6 @@ collect() { # HOST...: one process on each of them, or one on this host
 }
 trap remove_caches EXIT
 
-arguments=("$@" --keep-caches)
 options=()
 if [[ -n ${PBS_NODEFILE:-} ]]; then options=(--hostfile "$PBS_NODEFILE"); fi
 mapfile -t all < <(hosts)

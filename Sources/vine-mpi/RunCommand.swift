@@ -60,6 +60,12 @@ struct RunCommand: ParsableCommand {
       next run of the same command. Default: $SLURM_JOB_END_TIME, else no limit.
       """)
   var walltime: String?
+  @Option(
+    name: .customLong("end-time"),
+    help: """
+      When the job ends, in seconds since 1970; for scripts that start several sessions in one job.
+      """)
+  var endTimeOfJob: Double?
   @Flag(help: "Go on with what can be read of a damaged journal.")
   var salvage = false
   @Option(
@@ -130,6 +136,7 @@ struct RunCommand: ParsableCommand {
     guard cacheLimit ?? 1 > 0, cacheLimit ?? 1 < 1 << 32 else {
       throw ValidationError("--cache-limit is a number of MB, at least 1")
     }
+    guard endTimeOfJob?.isFinite ?? true else { throw ValidationError("--end-time is a time") }
     guard maxBytes >= 0 else { throw ValidationError("--max-bytes is not negative") }
   }
 
@@ -158,7 +165,7 @@ struct RunCommand: ParsableCommand {
   /// When the job ends, in seconds since 1970.
   private func endTime() throws -> Double? {
     guard let walltime else {
-      return getenv("SLURM_JOB_END_TIME").flatMap { Double(String(cString: $0)) }
+      return endTimeOfJob ?? getenv("SLURM_JOB_END_TIME").flatMap { Double(String(cString: $0)) }
     }
     var seconds = 0.0
     for part in walltime.split(separator: ":", omittingEmptySubsequences: false) {

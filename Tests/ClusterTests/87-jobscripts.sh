@@ -154,3 +154,52 @@ test_rounds_end_a_launcher_that_hangs() {
     rounds 0 1
     assert_says "SIGKILL"
 }
+
+# ends_in SECONDS: each session was told that the job ends so long after the script's start
+ends_in() {
+    local told
+    while read -r told; do
+        ((told >= begun + $1 && told <= begun + $1 + 60)) || fail "told $told, begun at $begun"
+    done < <(sed -n 's/.*--end-time \([0-9]*\).*/\1/p' sessions)
+    assert_equal "$(wc -l <sessions)" "$(grep -c -- --end-time sessions)" "sessions that were told"
+    assert_equal 1 "$(sed 's/.*--end-time \([0-9]*\).*/\1/' sessions | sort -u | wc -l)" "ends that were told"
+}
+
+test_rounds_share_the_walltime() {
+    # The second session has what the first one left, not as much again.
+    stand_ins
+    printf '%s\n' 'progress; sleep 1.2; exit 1' 'outcome 0' >script
+    local begun
+    begun=$(date +%s)
+    "$root/jobscripts/run-rounds.sh" --run-dir run --walltime 1:30:00 w.json >said 2>&1
+    assert_equal 2 "$(wc -l <sessions)" sessions
+    ends_in 5400
+    ! grep -q -- --walltime sessions || fail "$(cat sessions)"
+    local status=0
+    "$root/jobscripts/run-rounds.sh" --run-dir run --walltime soon w.json >said 2>&1 || status=$?
+    assert_equal 2 "$status" status
+}
+test_rounds_ask_pbs_for_its_walltime() {
+    stand_ins
+    echo 'outcome 0' >script
+    mkdir bin
+    cat >bin/qstat <<'END'
+#!/bin/bash
+[[ $* == "-f 7.server" ]] || exit 1
+printf 'Job Id: 7.server\n    Job_Name = x\n    resources_used.walltime = 00:00:40\n'
+printf '    Resource_List.nodect = 1\n    Resource_List.walltime = 02:00:00\n    substate = 42\n'
+END
+    chmod +x bin/qstat
+    local begun
+    begun=$(date +%s)
+    PATH=$work/bin:$PATH PBS_JOBID=7.server "$root/jobscripts/run-rounds.sh" --run-dir run w.json >said 2>&1
+    ends_in 7160
+    # Torque says it in a variable.
+    rm sessions bin/qstat
+    begun=$(date +%s)
+    PBS_JOBID=7.server PBS_WALLTIME=600 "$root/jobscripts/run-rounds.sh" --run-dir run w.json >said 2>&1
+    ends_in 600
+    rm sessions
+    PBS_JOBID=7.server "$root/jobscripts/run-rounds.sh" --run-dir run w.json >said 2>&1
+    ! grep -q -- --end-time sessions || fail "$(cat sessions)"
+}
