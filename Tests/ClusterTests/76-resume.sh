@@ -337,6 +337,28 @@ END
     assert_file old new
 }
 
+test_published_files_that_were_changed() {
+    # Of the same size: not seen by a look at it. What was only touched is not made again.
+    flow <<'END'
+task("a", "echo 1 > a", [], ["a"])
+task("b", "echo 2 > b", [], ["b"])
+task("c", "cat a b > c; echo 3 >> c", ["a", "b"], ["c"])
+END
+    vine 0 0 w.json
+    sleep 0.05
+    printf '9\n' >a
+    touch -d 2001-01-01 a
+    chmod 600 b
+    "$VINE_MPI" plan w.json --run-dir run >planned
+    grep -qx $'again\ta' planned || fail "a is not planned"
+    vine 0 0 w.json
+    assert_says "a, made by task a, is not what was written there"
+    assert_file a 1
+    assert_file c $'1\n2\n3'
+    assert_ran 2 a
+    assert_ran 1 b
+}
+
 # ---- Edited workflows
 
 chain_of_10() {

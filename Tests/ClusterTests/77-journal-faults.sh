@@ -352,7 +352,7 @@ END
     before=$(executions)
     vine 0 0 w.json
     assert_equal "$before" "$(executions)" executions
-    [[ -z $(find . -maxdepth 1 -name '.out.vine-run-[0-9]') ]] || fail "a temporary name is left"
+    [[ -z $(find . -maxdepth 1 -name '.*.vine-*') ]] || fail "a temporary name is left"
 }
 test_killed_before_a_rename() { publishing publish.before file; }
 test_killed_after_a_rename() { publishing publish.after file; }
@@ -375,6 +375,49 @@ test_an_output_that_is_written_at_the_second_try() {
     with_fault "commit.output#1:eio" vine 0 0 w.json
     assert_pairs
 }
+
+an_output_that_somebody_else_changes() { # HOW
+    flow <<'END'
+task("t", hold + "echo made > out", [], ["out"])
+task("a", "echo a > a", [], ["a"])
+END
+    echo before >out
+    begin "$1" w.json
+    wait_for 20 test -e ran/t
+    echo theirs >out
+    touch gate
+    wait "$pid" || true
+    assert_equal 1 "$(outcome run)" outcome
+    assert_says "out: somebody else has changed it"
+    assert_says "what task t made is .*/\.out\.vine-"
+    assert_file out theirs
+    assert_file a a
+    # What was there before the start is replaced: nothing has to run for that.
+    vine "$1" 0 w.json
+    assert_file out made
+    assert_ran 1 t a
+    [[ -z $(find . -maxdepth 1 -name '.*.vine-*') ]] || fail "a temporary name is left"
+}
+test_an_output_that_somebody_else_changes() { an_output_that_somebody_else_changes 0; }
+test_an_output_that_somebody_else_changes_3_ranks() { an_output_that_somebody_else_changes 3; }
+
+test_many_outputs_that_wait_appear() {
+    # A hundred and one of them wait for what a task still reads: it is saved, and they are there.
+    flow <<'END'
+task("root", "cat /proc/sys/kernel/random/uuid > temp", [], ["temp"])
+for i in range(101): task(f"t{i}", f"cat temp > out{i}", ["temp"], [f"out{i}"])
+task("held", hold + "cat temp > late", ["temp"], ["late"], priority=1)
+END
+    begin 3 w.json
+    wait_for 60 published 101
+    assert_absent late
+    kill_run KILL
+    touch gate
+    vine 3 0 w.json
+    assert_ran 1 root t0 t100
+    assert_equal 1 "$(cat out* late | sort -u | wc -l)" "different values"
+}
+published() { [[ $(find . -maxdepth 1 -name 'out*' | wc -l) == "$1" ]]; }
 
 # ---- Two managers
 
@@ -419,6 +462,46 @@ END
     assert_equal 0 "$(outcome run)" outcome
     assert_ran 1 t
 }
+
+test_hosts_a_dead_sessions_rank_writes_on() { # 60 s
+    # A rank on another host is about to write an output when its manager dies, and does so only when
+    # the next session has written its own. Of the first attempt nothing is in the journal, so both
+    # have one number.
+    need_recovery
+    up_hosts 2
+    cat >tasks.py <<'END'
+task("root", "cat /proc/sys/kernel/random/uuid > temp", [], ["temp"])
+task("out", "cat temp > out", ["temp"], ["out"])
+task("held", hold + "cat temp > late", ["temp"], ["late"])
+END
+    # The manager's host is to be busy with something else.
+    { echo "task('busy', hold + 'true', priority=9, cores=$cores)"; cat tasks.py; } | flow
+    "$tests/TestBed/hosts" run 1 --enable-recovery \
+        -x VINE_FAULT="commit.output:delay=12000,journal.write:delay=120000" -- \
+        "$VINE_MPI" w.json --run-dir run --node-timeout 120 >said 2>&1 &
+    local launcher=$! process
+    wait_for 60 test -e ran/held
+    wait_for 20 test -e ran/out
+    sleep 1
+    for process in $(named vine-mpi); do
+        if tr '\0' '\n' <"/proc/$process/environ" | grep -qx OMPI_COMM_WORLD_RANK=0; then kill -KILL "$process"; fi
+    done
+    assert_equal 0 "$(entries DONE)" "DONE entries"
+    flow <tasks.py
+    "$tests/TestBed/hosts" exec host1 "$VINE_MPI" "$work/w.json" --run-dir "$work/run" --lease-timeout 1 >again 2>&1 &
+    local session=$!
+    wait_for 10 committed 1
+    assert_absent out
+    # The dead session's rank has written, too.
+    wait_for 40 temporaries 2
+    touch gate
+    wait "$session" || fail "$(tail -n 20 again)"
+    kill -KILL "$launcher" 2>/dev/null || true
+    assert_same out late
+    [[ -z $(find . -maxdepth 1 -name '.*.vine-*') ]] || fail "a temporary name is left"
+}
+committed() { [[ $(entries COMMIT) == "$1" ]]; }
+temporaries() { [[ $(find . -maxdepth 1 -name '.out.vine-*' | wc -l) == "$1" ]]; }
 
 # ---- Lost nodes
 

@@ -22,7 +22,7 @@ extension ManagerLoop {
         reason: reason, status: status, doneCount: UInt64(outcome.doneCount),
         failedCount: UInt64(outcome.failedCount)))
     showFailures(upTo: appendedCount)
-    if recorder.failure != nil && status != 2 { status = 7 }
+    if recorder.failure != nil && status != 2 { status = 7 } else { removeStrays() }
     try recorder.writeDigests(of: core)
     let summary = summary(of: outcome, status: status)
     try run.write(summary)
@@ -33,6 +33,24 @@ extension ManagerLoop {
           summary, runDirectory: run.path, failures: failures, failedCount: failedCount))
     }
     return status
+  }
+
+  /// Where an attempt, a rank or a session may have died while it wrote beside an output, what nobody
+  /// will publish is removed. Everybody has left.
+  private func removeStrays() {
+    guard isContinued || directory.hasLosses || !unwritten.isEmpty else { return }
+    if closing.isByTime { return }
+    let workflow = core.workflow
+    var kept: Set<String> = []
+    var targets: [String] = []
+    for file in workflow.files.ids where workflow.files[file].isPublished {
+      targets.append(workflow.locationText(file))
+      guard let (value, standing) = core.durableValue(of: file), standing != .published else {
+        continue
+      }
+      kept.insert(run.temporary(of: value, in: workflow))
+    }
+    run.copyNames.removeStrays(beside: targets, except: kept)
   }
 
   func summary(of outcome: Outcome, status: Int32) -> SummaryFile {

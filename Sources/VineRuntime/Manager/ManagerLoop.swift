@@ -21,7 +21,10 @@ package final class ManagerLoop {
   let startedAt = monotonicNanoseconds()
   private let token: String
   private let record: CacheRecord
-  private let seeksValues: Bool
+  let isContinued: Bool
+  private let beganAt: FileTime?
+  /// Files that this session has published, or tried to.
+  private var ownPaths: BitArray
   private let environment: [String]
   private let queue: BlockingQueue<Published?>
   var core: Manager
@@ -93,7 +96,9 @@ package final class ManagerLoop {
     self.workerCount = workerCount
     run = session.run
     record = session.record
-    seeksValues = session.isContinued
+    isContinued = session.isContinued
+    beganAt = session.beganAt
+    ownPaths = BitArray(count: workflow.files.count)
     results = ResultStore(session.continuation.results)
     calls = try CallAccounts(tablePath: options.callsPath)
     recorder = try RunRecorder(session, options: options, results: results)
@@ -372,7 +377,7 @@ package final class ManagerLoop {
       managerProcessID: isReachable ? getpid() : 0,
       outputPath: run.outputPack, nodeCount: UInt32(core.nodeCount),
       rankCount: UInt32(workerCount), nodeTimeoutNanoseconds: times.nodeTimeout, record: record,
-      seeksValues: seeksValues)
+      seeksValues: isContinued)
     mailbox.send(WireWriter(welcome), to: worker.index, .worker)
   }
 
@@ -508,13 +513,13 @@ package final class ManagerLoop {
     let temporary = run.temporary(of: value, in: core.workflow)
     let isDirectory = core.workflow.files[file].isDirectory
     let name = core.workflow.name(of: core.workflow.files[file].producer)
+    let beganAt = ownPaths[file.index] ? nil : beganAt
+    ownPaths[file.index] = true
     queue.submit {
       _ = FaultHooks.shared.action(at: "publish.before", name: name)
       defer { _ = FaultHooks.shared.action(at: "publish.after", name: name) }
-      let error =
-        isDirectory
-        ? replaceDirectory(at: path, by: temporary) : replaceFile(at: path, by: temporary)
-      if error != 0 { FileTree.remove(temporary) }
+      let error = VineRuntime.publish(
+        temporary, at: path, isDirectory: isDirectory, unlessChangedSince: beganAt)
       return Published(file: file, error: error)
     }
   }

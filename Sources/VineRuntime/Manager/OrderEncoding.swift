@@ -126,8 +126,7 @@ extension RunDirectory {
 
   /// The name of an output's durable copy before it is published.
   func temporary(of value: FileValue, in workflow: borrowing Workflow) -> String {
-    temporaryPath(
-      of: workflow.locationText(value.file), runName: name, attempt: value.attempt)
+    copyNames.temporary(of: value, beside: workflow.locationText(value.file))
   }
 
   /// Where a node finds `file` on the shared file system now.

@@ -61,16 +61,30 @@ extension ManagerLoop {
           + "not as deterministic as it is declared, or its stored value was changed. The run stops; "
           + "published files hold the first value.")
     case .outputNotWritten(let file, let error):
-      let path = core.workflow.locationText(file)
-      let reason =
-        error == ESTALE
-        ? "another task changed it before it was written; that task must declare it with "
-          + "\"copy\": true" : errorText(error)
-      let text = "\(path): \(reason)"
-      discard(core.acceptedValue(of: file))
+      let text = "\(core.workflow.locationText(file)): \(reasonOfNotWriting(file, error))"
+      // What could not be renamed stays: others may read it, and the next session tries again.
+      if core.durableValue(of: file) == nil { discard(core.acceptedValue(of: file)) }
       unwritten.append(text)
       progress.interrupt()
       complain("vine-mpi: cannot write output \(text)")
+    }
+  }
+
+  private func reasonOfNotWriting(_ file: FileID, _ error: Int32) -> String {
+    switch error {
+    case ESTALE:
+      return "another task changed it before it was written; that task must declare it with "
+        + "\"copy\": true"
+    case changedByOthers:
+      let task = core.workflow.name(of: core.workflow.files[file].producer)
+      var text = "somebody else has changed it since this run began, so it is left as it is"
+      if let (value, _) = core.durableValue(of: file) {
+        text +=
+          "; what task \(task) made is \(run.temporary(of: value, in: core.workflow)), and the next "
+          + "start puts it there"
+      }
+      return text
+    default: return errorText(error)
     }
   }
 

@@ -25,15 +25,23 @@ package struct Continuation: Sendable {
   private(set) var contents: [FileID: HashedContent] = [:]
   /// Results that the journal holds.
   private(set) var results: [FileID: [UInt8]] = [:]
+  /// Outputs that are written and not published yet, by the names that they have.
+  private(set) var copyPaths: [FileValue: String] = [:]
   private let objects: String
   /// Paths to which a task of an earlier description has published, too: their size tells too little.
   private var contestedPaths: Set<String> = []
 
-  /// Compares by keys. Looks at every durable copy that still matters: an object is read and its
-  /// hash compared, of what lies beside its target or is published the size.
-  package init(
-    _ prior: PriorRun, _ workflow: borrowing Workflow, _ keys: WorkflowKeys, runPath: String
+  /// When the sessions before wrote last.
+  private let lastWrite: FileTime?
+
+  /// Compares by keys. Looks at every durable copy that still matters: of what lies beside its target
+  /// or is published the size; what was changed after `lastWrite`, the last word of the sessions
+  /// before, and what is an object is read, and its hash compared.
+  init(
+    _ prior: PriorRun, _ workflow: borrowing Workflow, _ keys: WorkflowKeys, runPath: String,
+    lastWrite: FileTime?
   ) {
+    self.lastWrite = lastWrite
     restored = RestoredRun(taskCount: workflow.tasks.count)
     numbers = Array(repeating: .none, count: workflow.tasks.count)
     objects = "\(runPath)/objects"
@@ -120,10 +128,14 @@ package struct Continuation: Sendable {
         copy.place == .objects
         ? objectPath(of: copy.hash, in: objects) : prior.text.string(copy.path)
       if isIntact(copy, at: path, isDirectory: workflow.files[output.file].isDirectory) {
+        var attempt = row.attempt
+        if copy.place == .temporary {
+          attempt = CopyNames.attempt(of: path) ?? attempt
+          copyPaths[FileValue(output.file, attempt: attempt)] = path
+        }
         restored.durable.append(
           RestoredRun.Copy(
-            file: output.file, attempt: attempt(ofTemporary: path) ?? row.attempt,
-            isPublished: copy.place == .published))
+            file: output.file, attempt: attempt, isPublished: copy.place == .published))
       } else if takeRenamed(copy, output.file, row, workflow) {
         continue
       } else {
@@ -169,9 +181,15 @@ package struct Continuation: Sendable {
     case .temporary, .published:
       if isDirectory { return info.st_mode & S_IFMT == S_IFDIR }
       guard Int64(info.st_size) == copy.byteCount else { return false }
-      if copy.place == .published && !contestedPaths.contains(path) { return true }
+      let isTrusted = copy.place == .published && !contestedPaths.contains(path)
+      if isTrusted && !isDoubtful(.change(info)) { return true }
       return copy.hash.isKnown && contentHash(at: path) == copy.hash
     }
+  }
+
+  /// Whether somebody may have changed a file since the sessions before.
+  private func isDoubtful(_ change: FileTime) -> Bool {
+    lastWrite.map { change.mayBeAfter($0) } ?? true
   }
 
   private func contentHash(at path: String) -> ContentHash? {
@@ -179,13 +197,6 @@ package struct Continuation: Sendable {
     guard descriptor >= 0 else { return nil }
     defer { close(descriptor) }
     return VineRuntime.contentHash(of: descriptor).1
-  }
-
-  /// The attempt that a temporary name ends with: the copy may be of a later attempt than the
-  /// journal's, when that made the same again.
-  private func attempt(ofTemporary path: String) -> UInt32? {
-    guard path.contains(".vine-"), let dash = path.lastIndex(of: "-") else { return nil }
-    return UInt32(path[path.index(after: dash)...])
   }
 
   // MARK: Tasks with other inputs

@@ -35,13 +35,16 @@ package struct RunPlan: Sendable {
         runPath: nil, uses: Array(repeating: .run, count: workflow.tasks.count), orphans: [],
         notices: [])
     }
-    let (prior, reading, _) = try JournalDirectory("\(run.path)/journal").fold()
+    let journal = JournalDirectory("\(run.path)/journal")
+    let lastWrite = journal.lastWrite
+    let (prior, reading, _) = try journal.fold()
     if reading.verdict.exitStatus != 0 {
       throw RuntimeError(
         "read", run.path, detail: reading.verdict.text, exitStatus: reading.verdict.exitStatus)
     }
     let keys = WorkflowKeys(workflow)
-    let continuation = Continuation(prior, workflow, keys, runPath: run.path)
+    let continuation = Continuation(
+      prior, workflow, keys, runPath: run.path, lastWrite: lastWrite)
     var manager = Manager(workflow)
     var effects: [ManagerEffect] = []
     manager.restore(continuation.restored, effects: &effects)

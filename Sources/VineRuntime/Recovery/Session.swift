@@ -16,6 +16,8 @@ struct Session {
   let isContinued: Bool
   /// What people should know before anything runs.
   let notices: [String]
+  /// By the clock of the run's file system.
+  let beganAt: FileTime?
 
   /// Takes the run: from here on no other manager may. The session before must have ended, or be
   /// known or shown to be dead.
@@ -41,7 +43,11 @@ struct Session {
       run.path, options.salvages ? .salvage : .resume, info, options: journalOptions)
     run.removeOutcome()
     let keys = beside.next()
-    let continuation = Continuation(opened.prior, workflow, keys, runPath: run.path)
+    let continuation = Continuation(
+      opened.prior, workflow, keys, runPath: run.path, lastWrite: opened.lastWrite)
+    var run = run
+    run.copyNames = CopyNames(run: opened.run, epoch: opened.file.epoch)
+    run.copyNames.earlier = continuation.copyPaths
     return Session(
       run: run, journal: opened.file,
       record: CacheRecord(
@@ -50,6 +56,6 @@ struct Session {
       keys: keys, continuation: continuation,
       priorTaskCount: opened.prior.tasks.count, priorSourceCount: opened.prior.sources.count,
       isContinued: opened.prior.sessionCount > 0,
-      notices: opened.notices + continuation.notices)
+      notices: opened.notices + continuation.notices, beganAt: opened.beganAt)
   }
 }

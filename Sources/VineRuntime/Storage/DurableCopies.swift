@@ -14,18 +14,6 @@ struct DurableCopy {
   var error: Int32 = 0
 }
 
-/// Where an output is written before it is renamed: beside its target, so that a rename is enough,
-/// under a name that says whose it is.
-func temporaryPath(of path: String, runName: String, attempt: UInt32) -> String {
-  let slash = path.lastIndex(of: "/")
-  let directory = slash.map { String(path[...$0]) } ?? ""
-  let name = slash.map { String(path[path.index(after: $0)...]) } ?? path
-  // A file name has 255 bytes at most (NAME_MAX).
-  var kept = name
-  while kept.utf8.count > 120 { kept.removeLast() }
-  return "\(directory).\(kept).vine-\(runName)-\(attempt)"
-}
-
 /// Where the object of this content lies.
 func objectPath(of hash: ContentHash, in objects: String) -> String {
   let text = hash.text
@@ -57,7 +45,8 @@ func keepObject(_ source: String, _ order: CommitOrder) -> DurableCopy {
   copy.error = FileTree.makeDirectories("\(objects)/tmp")
   if copy.error == 0 { copy.error = injectedError(at: "commit.object") }
   if copy.error != 0 { return copy }
-  let part = "\(objects)/tmp/\(order.value.file.rawValue)-\(order.value.attempt)-\(getpid())"
+  let part =
+    "\(objects)/tmp/\(order.value.file.rawValue)-\(order.value.attempt)-\(hostName())-\(getpid())"
   FileTree.remove(part)
   if order.isDirectory {
     copy.error = archive(source, to: part)

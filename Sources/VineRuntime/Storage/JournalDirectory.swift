@@ -17,6 +17,11 @@ package struct JournalDirectory {
     return entries.compactMap { SegmentName(fileName: $0.name) }.sorted()
   }
 
+  /// When something was last written into it; nil: never.
+  var lastWrite: FileTime? {
+    (try? segments())?.last.flatMap { FileTime.write(of: "\(path)/\($0)") }
+  }
+
   /// What the beginnings of the segments say.
   package func plan() throws(RuntimeError) -> JournalPlan {
     var prefixes: [(SegmentName, [UInt8])] = []

@@ -29,6 +29,10 @@ struct OpenedJournal {
   var prior: PriorRun
   /// What people should know of the journal that was found.
   var notices: [String]
+  /// When earlier sessions last wrote into it.
+  var lastWrite: FileTime?
+  /// When this one began to.
+  var beganAt: FileTime?
 }
 
 extension JournalDirectory {
@@ -48,6 +52,7 @@ extension JournalDirectory {
       throw RuntimeError(
         "begin a new run", runPath, detail: "it holds an earlier run", exitStatus: 4)
     }
+    let lastWrite = directory.lastWrite
     let epoch = plan.lastEpoch + 1
     let owner = ProcessIdentity.current()
     let open = SessionOpen(
@@ -62,6 +67,7 @@ extension JournalDirectory {
       for path in [runPath, parent(of: runPath)] { _ = FileTree.syncDirectory(path) }
     }
     let state = try directory.take(open, run: run, after: reading.tail)
+    let beganAt = directory.lastWrite
     let lease = Lease(path: leasePath, epoch: epoch, owner: owner, timing: options.lease)
     lease.renew()
     let lastRecord = state.record
@@ -77,7 +83,9 @@ extension JournalDirectory {
       whole.apply(.sessionOpen(open))
       file.writeSnapshot(of: whole)
     }
-    return OpenedJournal(file: file, run: run, prior: prior, notices: notices(of: reading, prior))
+    return OpenedJournal(
+      file: file, run: run, prior: prior, notices: notices(of: reading, prior),
+      lastWrite: lastWrite, beganAt: beganAt)
   }
 
   private static func parent(of path: String) -> String {

@@ -3,6 +3,22 @@
 internal import CLinux
 internal import Glibc
 
+/// Stands for a target that somebody else has changed.
+let changedByOthers = ECANCELED
+
+/// Puts the temporary in the place of what is at `path`, unless somebody has changed that since
+/// `beganAt`; nil: whoever changed it.
+func publish(
+  _ temporary: String, at path: String, isDirectory: Bool, unlessChangedSince beganAt: FileTime?
+) -> Int32 {
+  var info = stat()
+  if let beganAt, lstat(path, &info) == 0, FileTime.change(info).isAfter(beganAt) {
+    return changedByOthers
+  }
+  return isDirectory
+    ? replaceDirectory(at: path, by: temporary) : replaceFile(at: path, by: temporary)
+}
+
 /// Renames a file onto its target; a directory, a pipe or a device there is an error.
 func replaceFile(at path: String, by temporary: String) -> Int32 {
   var info = stat()

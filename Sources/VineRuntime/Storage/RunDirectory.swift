@@ -102,6 +102,10 @@ struct SummaryFile: Codable, Equatable {
 
 struct RunDirectory {
   let path: String
+  /// Names beside the outputs; of the session that has the run.
+  var copyNames = CopyNames(run: RunIdentity(high: 0, low: 0), epoch: 0)
+
+  init(path: String) { self.path = path }
 
   var outputPack: String { "\(path)/output.pack" }
   /// A person makes this file to stop the run.

@@ -130,14 +130,6 @@ struct FileTreeTests {
     #expect(before != FileTree.signature(of: "\(directory.path)/t"))
   }
 
-  @Test func theTemporaryNameLiesBesideItsTargetAndFits() {
-    let path = temporaryPath(of: "/shared/out/result.txt", runName: "run-1", attempt: 2)
-    #expect(path == "/shared/out/.result.txt.vine-run-1-2")
-    let long = String(repeating: "ä", count: 127)
-    let name = temporaryPath(of: "/s/\(long)", runName: "r", attempt: 1).dropFirst(3)
-    #expect(name.utf8.count <= 255)
-  }
-
   @Test func whatCannotTakeItsPlaceLeavesNothingBeside() throws {
     let directory = try TemporaryDirectory()
     // A name that the temporary one gets past, and the last step does not.
