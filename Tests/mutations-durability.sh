@@ -23,6 +23,9 @@ mutations() {
         object-sync Storage/DurableCopies.swift 's/to: part, isSynced: true/to: part/' ^79- \
         object-directory Storage/DurableCopies.swift '/FileTree.syncDirectory/d' ^79- \
         publish-directory Storage/Publishing.swift 's/return FileTree.syncDirectory(\(.*\))$/_ = \1; return 0/' ^79- \
+        session-names Storage/CopyNames.swift 's/\\(mark)\\(epoch)-/\\(mark)0-/' unit:CopyNamesTests \
+        strangers Storage/Publishing.swift 's/FileTime.change(info).isAfter(beganAt)/false/' somebody_else_changes \
+        doubt Recovery/Continuation.swift 's/ \&\& !isDoubtful(.change(info))//' published_files_that_were \
         group-end ../VineCore/Journal/JournalReader.swift \
         's/if frame.type == .groupBegin {/if frame.type == .groupBegin, offset < 0 {/' \
         unit:JournalReaderTests

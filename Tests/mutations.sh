@@ -56,6 +56,7 @@ mutations() {
     cat <<'EOF'
 none            Manager.swift       s/^$//
 stale-attempt   Manager.swift       s/guard slot != .max, attempts\[slot\].attempt == attempt else/guard slot != .max else/
+incarnation     Manager.swift       s/guard !isLost(worker) else { return }//
 known-replica   Manager.swift       s/if isKnown(value, on: node) .*{ return }//
 barrier         Settling.swift      s/if doubts\[.*mayChange.rawValue != 0 {/if doubts.isEmpty {/
 doubt-siblings  Settling.swift      s/doubt(binding.task, .mayChange, &spread)//

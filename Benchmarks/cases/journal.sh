@@ -1,9 +1,10 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # What the journal costs: the rate of null tasks with a disk that takes 20 ms for each sync, beside the
 # rate with the disk as it is and with nothing written at all; and how long a start takes that finds
-# all tasks done.
+# all tasks done; and how many small records a second become durable, with no tasks around them.
 
 journal_tasks=6000
+journal_calls=50000
 # A million with --long: the first run of them takes minutes.
 journal_resumed=100000
 
@@ -11,6 +12,15 @@ prepare_journal() {
     ((idle_seconds < 10)) || journal_resumed=1000000
     journal_null "$journal_tasks" >null.jsonl
     journal_null "$journal_resumed" >many.jsonl
+    # Calls, since starting processes would be what is measured.
+    printf '#include <vine_function.h>\nint f(vine_call *call) { (void)call; return 0; }\n' |
+        gcc -O2 -shared -fPIC -I"$root/Sources/CVineHost/include" -o nothing.so -x c -
+    {
+        printf '{"schema": "vine-workflow/1", "name": "calls", "libraries": {"l": {"language": "native", '
+        printf '"shared_object": "nothing.so", "functions": ["f"], "exec_mode": "process", "cores": %d}}}\n' "$(nproc)"
+        awk -v count="$journal_calls" 'BEGIN { for (i = 0; i < count; i++)
+            printf "{\"task\": {\"id\": \"c%d\", \"call\": {\"library\": \"l\", \"function\": \"f\", \"args\": [%d]}}}\n", i, i }'
+    } >calls.jsonl
     rm -rf many
     measured "$vine" many.jsonl --quiet --run-dir many --scratch "$PWD" || failed "first run"
     # The first start after it folds what was written, and leaves a snapshot if that is long.
@@ -54,7 +64,30 @@ journal_resume() { # CONTENDER
     fi
 }
 
+journal_accepted() { # CONTENDER
+    rm -rf run
+    export VINE_FAULT=journal.fsync:delay=20
+    if measured "$vine" calls.jsonl --quiet --run-dir run --scratch "$PWD"; then
+        record calls/s "$1" "$(calculate "$journal_calls / $wall")"
+    else
+        failed "$1"
+    fi
+    unset VINE_FAULT
+}
+
+journal_records() { # CONTENDER
+    local rate
+    rm -rf records
+    mkdir records
+    if [[ $1 == 'sync of 20 ms' ]]; then export VINE_FAULT=journal.fsync:delay=20; fi
+    if rate=$("$vine" journal measure records); then record records/s "$1" "$rate"; else failed "$1"; fi
+    unset VINE_FAULT
+    rm -rf records
+}
+
 round_journal() {
+    journal_accepted 'sync of 20 ms'
+    in_turn journal_records 'sync as it is' 'sync of 20 ms'
     in_turn journal_rate 'sync as it is' 'sync of 20 ms' 'nothing written'
     journal_resume 'resume, log'
     journal_resume 'resume, snapshot'

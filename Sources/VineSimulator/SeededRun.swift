@@ -24,9 +24,10 @@ package struct SeededRun: Sendable {
   }
 }
 
-/// Plays the run of `seed`, watched by every checker; `log` gets a line for all that happens.
+/// Plays the run of `seed`, watched by every checker; `log` gets a line for all that happens. With
+/// `crashAfter` the first session dies after so many events, and another one goes on on its nodes.
 package func simulateSeed(
-  _ seed: UInt64, log: (@Sendable (String) -> Void)? = nil
+  _ seed: UInt64, crashAfter: Int? = nil, log: (@Sendable (String) -> Void)? = nil
 ) -> SeededRun {
   var random = PRNG(seed: seed)
   var cluster = drawCluster(&random)
@@ -49,6 +50,12 @@ package func simulateSeed(
     options.registrationClosesAt = Instant(nanoseconds: Int64(random.below(3_000_000_000)))
   }
   if !options.isIdeal && random.chance(perMille: 350) { drawSessions(&options, &random) }
+  if let crashAfter {
+    options.faults?.makeHonest()
+    options.isIdeal = false
+    options.crashAfter = crashAfter
+    options.restarts = [Restart(cluster: cluster, crashAfter: nil)]
+  }
   if random.chance(perMille: 300) { options.sizeSpread = 3 }
   options.eventCountMax = 300_000
   options.log = log

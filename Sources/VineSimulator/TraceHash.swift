@@ -65,10 +65,10 @@ struct TraceHash {
       mix(27, value.file.index, Int(refusal.rawValue), at: now)
     case .offersEnded: mix(28, 0, 0, at: now)
     case .replicaDamaged(let value): mix(21, value.file.index, 0, at: now)
-    case .diskMeasured(let free): mix(23, 0, Int(free.byteCountMax), at: now)
+    case .diskMeasured(let free): mix(30, 0, Int(free.byteCountMax), at: now)
     case .hashed(let value, _, _): mix(22, value.file.index, Int(value.attempt), at: now)
-    case .resultReady(let value, _): mix(23, value.file.index, Int(value.attempt), at: now)
-    case .instanceReady(let allocation, _): mix(24, allocation.index, 0, at: now)
+    case .resultReady(let value, _): mix(31, value.file.index, Int(value.attempt), at: now)
+    case .instanceReady(let allocation, _): mix(40, allocation.index, 0, at: now)
     case .instanceEnded(let allocation, let end):
       mix(25, allocation.index, Int(end.rawValue), at: now)
     }

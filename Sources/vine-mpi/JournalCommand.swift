@@ -8,7 +8,28 @@ import VineRuntime
 struct JournalCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "journal", abstract: "Show or check the journal of a run.",
-    subcommands: [Dump.self, Verify.self])
+    subcommands: [Dump.self, Verify.self, Measure.self])
+
+  struct Measure: ParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Print how many small records a second become durable in an empty directory.",
+      shouldDisplay: false)
+
+    @Argument(help: "An empty directory.")
+    var directory: String
+    @Option(help: "Records to write.")
+    var records: UInt32 = 2_000_000
+
+    func run() throws {
+      do throws(RuntimeError) {
+        let seconds = try measureJournal(in: directory, count: records)
+        tell("\(Int(Double(records) / seconds))")
+      } catch {
+        complain("vine-mpi: \(error)")
+        throw ExitCode(1)
+      }
+    }
+  }
 
   struct Dump: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -14,6 +14,22 @@ private let fixedRun =
     }
   }
 
+  /// One run after the other that dies one event later, until it ends before it dies.
+  @Test(arguments: UInt64(0)..<8)
+  func aCrashAfterAnyEventKeepsEveryPromise(part: UInt64) {
+    var crashCount = 0
+    for seed in part * 12..<(part + 1) * 12 {
+      let whole = simulateSeed(seed, crashAfter: .max / 2)
+      if whole.taskCount > 20 || whole.result.eventCount > 600 { continue }
+      for events in 0..<whole.result.eventCount {
+        let run = simulateSeed(seed, crashAfter: events)
+        #expect(run.isGood, "\(run.result.violation ?? ""); seed \(seed), \(events) events")
+        crashCount += 1
+      }
+    }
+    #expect(crashCount > 300)
+  }
+
   /// Fails at once when anything in the core depends on more than its inputs. A deliberate change
   /// of a decision changes the hash too: then the new value belongs here.
   @Test func aSeedIsTheSameRunInEveryProcess() {

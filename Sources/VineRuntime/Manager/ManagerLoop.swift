@@ -375,8 +375,7 @@ package final class ManagerLoop {
       // What has no digest cannot be taken over by the next session.
       wantsHashes: options.digestsPath != nil || options.keepsCaches,
       managerProcessID: isReachable ? getpid() : 0,
-      outputPath: run.outputPack, nodeCount: UInt32(core.nodeCount),
-      rankCount: UInt32(workerCount), nodeTimeoutNanoseconds: times.nodeTimeout, record: record,
+      outputPath: run.outputPack, nodeTimeoutNanoseconds: times.nodeTimeout, record: record,
       seeksValues: isContinued)
     mailbox.send(WireWriter(welcome), to: worker.index, .worker)
   }

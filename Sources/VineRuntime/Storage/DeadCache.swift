@@ -23,36 +23,34 @@ struct DeadCache: Sendable {
   private static let patienceCount = 100
 
   /// The directories beside the one at `path` that sessions of `run` have left. May wait some seconds
-  /// for processes that are just dying.
+  /// for processes that are just dying, for all of them together.
   static func find(beside path: String, of run: String) -> [DeadCache] {
     guard let slash = path.lastIndex(of: "/") else { return [] }
     let parent = String(path[..<slash])
-    var found: [DeadCache] = []
+    var waiting: [DeadCache] = []
     for entry in FileTree.entries(of: parent).entries where entry.isDirectory {
       let other = "\(parent)/\(entry.name)"
-      guard other != path, isOurs(other), CacheRecord.read(in: other)?.run == run,
-        let lock = take(other)
-      else { continue }
-      found.append(DeadCache(path: other, lock: lock))
+      guard other != path, isOurs(other), CacheRecord.read(in: other)?.run == run else { continue }
+      let lock = clinux_open_at(AT_FDCWD, "\(other)/lock", O_RDWR | O_NOFOLLOW, 0)
+      if lock >= 0 { waiting.append(DeadCache(path: other, lock: lock)) }
     }
-    return found
+    var found: [DeadCache] = []
+    for turn in 0..<patienceCount where !waiting.isEmpty {
+      if turn > 0 { usleep(patienceMicroseconds) }
+      waiting.removeAll { cache in
+        let isFree = flock(cache.lock, LOCK_EX | LOCK_NB) == 0
+        if isFree { found.append(cache) }
+        return isFree
+      }
+    }
+    for cache in waiting { close(cache.lock) }
+    return found.sorted { $0.path < $1.path }
   }
 
   private static func isOurs(_ path: String) -> Bool {
     var info = stat()
     return lstat(path, &info) == 0 && info.st_mode & S_IFMT == S_IFDIR
       && info.st_uid == getuid() && info.st_mode & 0o077 == 0
-  }
-
-  private static func take(_ path: String) -> Int32? {
-    let lock = clinux_open_at(AT_FDCWD, "\(path)/lock", O_RDWR | O_NOFOLLOW, 0)
-    guard lock >= 0 else { return nil }
-    for _ in 0..<patienceCount {
-      if flock(lock, LOCK_EX | LOCK_NB) == 0 { return lock }
-      usleep(patienceMicroseconds)
-    }
-    close(lock)
-    return nil
   }
 
   /// What may be outputs of the run whose files have this digest, and how much else lies there.

@@ -51,9 +51,6 @@ struct Welcome: Equatable {
   /// The manager's process, when it can be signalled from there; else 0.
   var managerProcessID: Int32
   var outputPath: String
-  /// For a task list's variables.
-  var nodeCount: UInt32
-  var rankCount: UInt32
   /// A rank that is silent for this long is lost (`--node-timeout`).
   var nodeTimeoutNanoseconds: Int64
   /// What the directory in scratch says of itself.
@@ -289,8 +286,6 @@ extension WireWriter {
     put(welcome.wantsHashes)
     put(welcome.managerProcessID)
     put(welcome.outputPath)
-    put(welcome.nodeCount)
-    put(welcome.rankCount)
     put(welcome.nodeTimeoutNanoseconds)
     put(welcome.record.run)
     put(welcome.record.name)
@@ -585,7 +580,7 @@ extension WireReader {
       token: try takeText(), runName: try takeText(), scratch: try takeText(),
       submitDirectory: try takeText(), environment: try takeTexts(), umask: try take(),
       wantsHashes: try takeBool(), managerProcessID: try take(), outputPath: try takeText(),
-      nodeCount: try take(), rankCount: try take(), nodeTimeoutNanoseconds: try take(),
+      nodeTimeoutNanoseconds: try take(),
       record: CacheRecord(
         run: try takeText(), name: try takeText(), epoch: try take(), files: try takeText(),
         isKept: try takeBool()),

@@ -24,7 +24,7 @@ final class HostFixture {
     let welcome = Welcome(
       token: "test\(getpid())", runName: "test", scratch: "", submitDirectory: "/",
       environment: base, umask: 0o22, wantsHashes: false, managerProcessID: 0, outputPath: "",
-      nodeCount: 1, rankCount: 1, nodeTimeoutNanoseconds: 0,
+      nodeTimeoutNanoseconds: 0,
       record: CacheRecord(run: "", name: "", epoch: 1, files: "", isKept: false), seeksValues: false
     )
     return ProcessLauncher(welcome, rank: 0, spillPath: "/tmp/vine-test-spill-\(getpid())")
