@@ -305,8 +305,7 @@ final class RankLoop {
   }
 
   private func sleepLimit() -> Int64 {
-    // Several MiB are on their way at once: at 10 GB/s, half a megabyte comes meanwhile.
-    if worker?.needsFastPolling ?? false { return 50_000 }
+    if let worker, worker.needsFastPolling { return worker.pauseWhileMoving }
     let doubled = Int64(20_000) << Int64(min(max(idleTurns - 4, 0), 6))
     if boxes.contains(where: \.hasUnfinishedSends) { return min(doubled, 200_000) }
     // With a doorbell at every peer nothing is missed; the bound is for a bell that got lost.

@@ -79,6 +79,16 @@ package final class WorkerLoop {
   /// Whether the loop must look again soon: MPI moves bulk data only when it is asked.
   package var needsFastPolling: Bool { bulk?.isActive ?? false }
 
+  /// When a chunk last came nearer to where it goes, on the monotonic clock.
+  private var lastMove: Int64 = 0
+
+  /// Nanoseconds until chunks have to be looked after: a part of the time that the last one took, since
+  /// several are on their way at once. At 10 GB/s, half a megabyte comes in the least; at the speed of a
+  /// slow link, looks that find nothing would take processors from those who copy.
+  package var pauseWhileMoving: Int64 {
+    min(max((monotonicNanoseconds() - lastMove) / 4, 50_000), 400_000)
+  }
+
   /// When a call last went to an instance or came back, on the monotonic clock.
   var lastCallTraffic: Int64 { instances?.lastTraffic ?? 0 }
 
@@ -104,7 +114,10 @@ package final class WorkerLoop {
     if let adopter { events.append(contentsOf: adopter.takeEvents()) }
     pipes.watchDue(at: monotonicNanoseconds())
     if let agent {
-      if agent.progress(&events) { count += 1 }
+      if agent.progress(&events) {
+        count += 1
+        lastMove = monotonicNanoseconds()
+      }
       if agent.hashingDue != nil { agent.hashDue(at: monotonicNanoseconds()) }
     }
     if let deadline = core.nextDeadline, deadline <= clock.now {
