@@ -6,19 +6,10 @@
 
 size=100000001 # not a whole number of chunks, nor of stripes
 
-# one_for_all COUNT: w.json, in which COUNT tasks of a whole host each read "big" at once
-one_for_all() {
+# big_for_all COUNT: "big", and w.json, in which COUNT tasks of a whole host each read it at once
+big_for_all() {
     head -c "$size" /dev/urandom >big
-    python3 - "$1" "$cores" >w.json <<'END'
-import json, sys
-count, cores = int(sys.argv[1]), int(sys.argv[2])
-files, tasks = {"big": {"path": "big"}}, []
-for i in range(count):
-    files[f"sum{i}"] = {"path": f"sum{i}"}
-    tasks.append({"id": f"t{i}", "command": f"sha256sum < big > sum{i}", "inputs": ["big"],
-                  "outputs": [f"sum{i}"], "cores": cores})
-print(json.dumps({"schema": "vine-workflow/1", "files": files, "tasks": tasks}))
-END
+    one_for_all "$1"
 }
 # one_from_two: w.json, in which two hosts get "big" and keep it, and then the third needs it
 one_from_two() {
@@ -38,21 +29,10 @@ for i in range(2):
 print(json.dumps({"schema": "vine-workflow/1", "files": files, "tasks": tasks}))
 END
 }
-assert_sums() { # COUNT
-    local i sum
-    sum=$(sha256sum <big)
-    for ((i = 0; i < $1; i++)); do assert_equal "$sum" "$(<"sum$i")" "sum of task $i"; done
-}
-summed() { # PYTHON-EXPRESSION: of the summary's row f of the file "big"
-    python3 -c '
-import json, sys
-f = next(row for row in json.load(open("run/summary.json"))["files"] if row["file"] == "big")
-print(eval(sys.argv[1]))' "$1"
-}
 
 test_sources_read_disjoint_ranges_of_the_shared_file_system() {
     up_hosts 5
-    one_for_all 5
+    big_for_all 5
     # Else one host might have read all before another has begun.
     VINE_FAULT='shared.read:delay=20' vine hosts:5:1 0 w.json
     assert_sums 5
@@ -64,7 +44,7 @@ test_sources_read_disjoint_ranges_of_the_shared_file_system() {
 
 test_sources_of_a_policy_of_one() {
     up_hosts 3
-    one_for_all 3
+    big_for_all 3
     sed -i 's|"files":|"policy": {"sources_per_transfer": 1}, "files":|' w.json
     vine hosts:3:1 0 w.json
     assert_sums 3
@@ -91,7 +71,7 @@ test_sources_that_send_damage() {
 
 test_sources_of_ranges_that_cannot_be_read() {
     up_hosts 4
-    one_for_all 4
+    big_for_all 4
     # The ninth read of each rank fails.
     VINE_FAULT='shared.read#9:eio' vine hosts:4:1 0 w.json
     assert_sums 4
@@ -99,7 +79,7 @@ test_sources_of_ranges_that_cannot_be_read() {
 
 test_sources_of_a_file_that_changes() {
     up_hosts 3
-    one_for_all 3
+    big_for_all 3
     VINE_FAULT='shared.read:delay=60' "$tests/TestBed/hosts" run 1 -- "$VINE_MPI" w.json --run-dir run >said 2>&1 &
     wait_for 40 has_part host2
     sleep 0.3
@@ -109,13 +89,11 @@ test_sources_of_a_file_that_changes() {
     assert_sums 3
 }
 
-has_part() { "$tests/TestBed/hosts" exec "$1" sh -c 'ls /tmp/vine-mpi-*/*/part-*' >/dev/null 2>&1; }
-
 # lost ACTION HOST: a host is lost while it reads and sends ranges
 lost() {
     [[ $(mpirun --version 2>&1) == *"Open MPI) 4"* ]] || skip "only Open MPI 4 goes on after a loss (mpirun --enable-recovery)"
     up_hosts 5
-    one_for_all 5
+    big_for_all 5
     VINE_FAULT='chunk.write:delay=60' "$tests/TestBed/hosts" run 1 --enable-recovery -- \
         "$VINE_MPI" w.json --run-dir run --node-timeout 4 >said 2>&1 &
     wait_for 40 has_part "$2"
@@ -142,7 +120,7 @@ test_sources_a_cut_reader_of_ranges() { # 200 s
 # by others.
 test_sources_a_full_disk_of_a_reader() {
     up_hosts 3
-    one_for_all 3
+    big_for_all 3
     for host in host1 host2 host3; do "$tests/TestBed/hosts" exec "$host" mkdir -p /tmp/small; done
     "$tests/TestBed/hosts" exec host2 mount -t tmpfs -o size=50M none /tmp/small
     vine hosts:3:1 0 w.json --scratch /tmp/small

@@ -157,6 +157,39 @@ END
     } | python3 -
 }
 
+# ---- One large file that moves
+
+# one_for_all COUNT [COMMAND]: w.json, in which COUNT tasks of a whole host each read "big" at once
+# and write its sum; COMMAND runs before that.
+one_for_all() {
+    python3 - "$1" "${2:-}" "$cores" >w.json <<'END'
+import json, sys
+count, command, cores = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+files, tasks = {"big": {"path": "big"}}, []
+for i in range(count):
+    files[f"sum{i}"] = {"path": f"sum{i}"}
+    tasks.append({"id": f"t{i}", "command": f"{command} sha256sum < big > sum{i}; hostname > host",
+                  "inputs": ["big"], "outputs": [f"sum{i}"], "cores": cores})
+print(json.dumps({"schema": "vine-workflow/1", "files": files, "tasks": tasks}))
+END
+}
+assert_sums() { # COUNT
+    local i sum
+    sum=$(sha256sum <big)
+    for ((i = 0; i < $1; i++)); do assert_equal "$sum" "$(<"sum$i")" "sum of task $i"; done
+}
+summed() { # PYTHON-EXPRESSION: of the summary s and its row f of the file "big"
+    python3 -c '
+import json, sys
+s = json.load(open("run/summary.json"))
+f = next(row for row in s["files"] if row["file"] == "big")
+print(eval(sys.argv[1]))' "$1"
+}
+# has_part HOST: a file is on its way there
+has_part() { "$tests/TestBed/hosts" exec "$1" sh -c 'ls /tmp/vine-mpi-*/*/part-*' >/dev/null 2>&1; }
+
+# ---- Executions and records of a run
+
 ran() { # ID: how often it was executed
     if [[ -e ran/$1 ]]; then wc -l <"ran/$1"; else echo 0; fi
 }
