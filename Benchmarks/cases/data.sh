@@ -32,7 +32,7 @@ def moved(name, source, make, outputs):
     if source: files[source] = {"path": source}
     write(name, files, [
         {"id": "make", "command": make, "outputs": outputs + ["mark"], "cores": cores, "inputs": [source] if source else []},
-        {"id": "hold", "command": f"until test -e {over}; do sleep 0.05; done", "inputs": ["mark"], "cores": cores,
+        {"id": "hold", "command": f"until test -e {over}; do sleep 0.2; done", "inputs": ["mark"], "cores": cores,
          "priority": 9},
         {"id": "use", "command": f"touch {over}", "inputs": outputs, "cores": cores}])
 moved("one-to-one.json", "", f"cat {os.getcwd()}/big > copy; echo > mark", ["copy"])
