@@ -10,6 +10,12 @@ struct Checkers {
   private(set) var indexOfNode: [Int] = []
   /// The run was asked to start nothing more.
   var isDraining = false
+  /// When the job of this session ends; what would take longer is not begun.
+  var jobEndsAt: Instant?
+  /// Tasks of which some session could not write an output: a later one may have to make it again.
+  private var everUnwritten: Set<TaskID> = []
+  /// The session's time ran out: it ends as it stands.
+  var isCutShort = false
 
   var provenance = Provenance()
   private var session = 1
@@ -419,6 +425,7 @@ struct Checkers {
     readShared = []
     mayReadAgain = false
     isDraining = false
+    isCutShort = false
     var isDurable = Array(repeating: false, count: workflow.files.count)
     let taskCount = workflow.tasks.count
     let fileCount = workflow.files.count
@@ -455,36 +462,53 @@ struct Checkers {
   mutating func notWritten(_ file: FileID) {
     if isNotWritten[file.index] { violate("\(file) is given up twice") }
     isNotWritten[file.index] = true
+    everUnwritten.insert(workflow.files[file].producer)
   }
 
   // MARK: The end
 
   /// What is wrong with the end of the run; nil when all is as promised.
-  mutating func concluded(_ outcome: Outcome, isGivenUp: (TaskID) -> Bool) -> String? {
+  mutating func concluded(
+    _ outcome: Outcome, at time: Instant, isGivenUp: (TaskID) -> Bool
+  ) -> String? {
+    if let jobEndsAt, time > jobEndsAt { violate("the session is longer than its job") }
     if outcome.contradiction != .none {
       if !hasContradiction { violate("\(outcome) without a report") }
       return violation
     }
     checkCounts(outcome)
-    let mayLeaveOut = isDraining || stopsEarly
+    let mayLeaveOut = isDraining || stopsEarly || jobEndsAt != nil
     for task in workflow.tasks.ids where !isDone[task.index] && !hasFailed[task.index] {
       let isHopeless = predecessors[task.index].contains { !isDone[$0.index] }
       if !isHopeless && !mayLeaveOut { violate("\(task) could have run") }
     }
+    checkOutputs(outcome)
+    // What runs inside a rank goes on until it returns, whatever has become of its gang.
+    let left = running.filter { workflow.request(of: $0.task).gangRanks == 0 }
+    if !left.isEmpty && !isCutShort { violate("processes are left") }
+    if !hasLiars { checkValues(isGivenUp: isGivenUp) }
+    return violation
+  }
+
+  /// Each output is published or given up, unless the session ended before its time.
+  private mutating func checkOutputs(_ outcome: Outcome) {
+    var hiddenCount = 0
     for file in workflow.files.ids where workflow.files[file].isPublished && !ignoresData {
       let producer = workflow.files[file].producer
       guard isDone[producer.index], workflow.tasks[producer].usesSandbox else { continue }
-      // A drained run leaves what may still change to the next session.
-      if outcome.leftCount > 0 && publishCounts[file.index] == 0 { continue }
-      if (publishCounts[file.index] == 1) == isNotWritten[file.index] {
+      let isPublished = publishCounts[file.index] == 1
+      if !isPublished && !isNotWritten[file.index] {
+        hiddenCount += 1
+        // What may still change is left to the next session.
+        if outcome.leftCount > 0 || isCutShort { continue }
+      }
+      if isPublished == isNotWritten[file.index] {
         violate("\(file) is neither published nor given up, or both")
       }
     }
-    // What runs inside a rank goes on until it returns, whatever has become of its gang.
-    let left = running.filter { workflow.request(of: $0.task).gangRanks == 0 }
-    if !left.isEmpty { violate("processes are left") }
-    if !hasLiars { checkValues(isGivenUp: isGivenUp) }
-    return violation
+    if outcome.hiddenOutputCount != hiddenCount {
+      violate("\(outcome) but \(hiddenCount) outputs are hidden")
+    }
   }
 
   /// What counts was made from what counts, and from what the world saw.
@@ -500,7 +524,8 @@ struct Checkers {
       }
     }
     for task in workflow.tasks.ids where !isDone[task.index] && !isGivenUp(task) {
-      guard provenance.seenContent(of: task) != nil, !workflow.tasks[task].isDeterministic
+      guard provenance.seenContent(of: task) != nil, !workflow.tasks[task].isDeterministic,
+        !everUnwritten.contains(task)
       else { continue }
       violate("\(task) is to run again, though the world saw its value")
     }
@@ -514,7 +539,9 @@ struct Checkers {
     let sum =
       outcome.doneCount + outcome.failedCount + outcome.cancelledCount + outcome.leftCount
     if sum != workflow.tasks.count { violate("\(outcome) does not count every task") }
-    if !isDraining && outcome.leftCount > 0 { violate("\(outcome): tasks are left") }
+    if !isDraining && jobEndsAt == nil && outcome.leftCount > 0 {
+      violate("\(outcome): tasks are left")
+    }
     let unwrittenCount = isNotWritten.count { $0 }
     if outcome.unwrittenOutputCount != unwrittenCount {
       violate("\(outcome) but \(unwrittenCount) outputs were not written")

@@ -95,6 +95,8 @@ package struct SimulationOptions: Sendable {
   package var registrationClosesAt = Instant.zero
   /// When the run is asked to drain.
   package var drainsAt: Instant?
+  /// When the first job's time is over; nil: never.
+  package var jobEndsAt: Instant?
   /// Events after which the job is killed; nil: never.
   package var crashAfter: Int?
   /// The sessions that go on where the one before crashed, or ended with something to do.
@@ -111,6 +113,13 @@ package struct SimulationOptions: Sendable {
 package struct Restart: Sendable {
   package var cluster: ClusterModel
   package var crashAfter: Int?
+  package var jobEndsAt: Instant?
+
+  package init(cluster: ClusterModel, crashAfter: Int? = nil, jobEndsAt: Instant? = nil) {
+    self.cluster = cluster
+    self.crashAfter = crashAfter
+    self.jobEndsAt = jobEndsAt
+  }
 }
 
 /// What a simulation found.

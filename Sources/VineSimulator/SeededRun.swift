@@ -57,6 +57,7 @@ package func simulateSeed(
     options.restarts = [Restart(cluster: cluster, crashAfter: nil)]
   }
   if random.chance(perMille: 300) { options.sizeSpread = 3 }
+  if !options.isIdeal && random.chance(perMille: 150) { drawJobEnds(&options, &random) }
   options.eventCountMax = 300_000
   options.log = log
   if !workflow.libraries.isEmpty {
@@ -77,6 +78,15 @@ private func drawSessions(_ options: inout SimulationOptions, _ random: inout PR
   for _ in 0..<random.within(1...4) {
     let crashAfter = random.chance(perMille: 500) ? random.below(span) : nil
     options.restarts.append(Restart(cluster: drawCluster(&random), crashAfter: crashAfter))
+  }
+}
+
+/// Jobs whose time ends while there is work, or some time later.
+private func drawJobEnds(_ options: inout SimulationOptions, _ random: inout PRNG) {
+  let span = random.pick([1_000_000, 1_000_000_000, 60_000_000_000, 600_000_000_000])
+  options.jobEndsAt = Instant(nanoseconds: Int64(random.below(span)))
+  for place in options.restarts.indices where random.chance(perMille: 500) {
+    options.restarts[place].jobEndsAt = Instant(nanoseconds: Int64(random.below(span)))
   }
 }
 

@@ -103,4 +103,6 @@ enum SimulatedEvent {
   case nodeRegisters(Int)
   case registrationClosed
   case drainRequested
+  /// A step of the end by the job's time is due.
+  case closing
 }

@@ -35,12 +35,12 @@ extension Simulation {
   }
 
   /// The next session, on its own nodes.
-  mutating func startAgain(on cluster: ClusterModel) {
+  mutating func startAgain(_ restart: Restart) {
     addAdoptions()
     session += 1
     result.outcome = nil
     options.log?("session \(session)")
-    setUp(cluster)
+    setUp(restart.cluster, jobEndsAt: restart.jobEndsAt)
     handOutCaches()
     let restored = restore()
     checkers?.startSession(session, restored, sharedFiles: sharedFiles)
@@ -80,8 +80,11 @@ extension Simulation {
   }
 
   /// Everything of a session but what outlives it.
-  mutating func setUp(_ cluster: ClusterModel) {
+  mutating func setUp(_ cluster: ClusterModel, jobEndsAt: Instant?) {
     self.cluster = cluster
+    closing = Closing(startedAt: .zero, jobEndsAt: jobEndsAt)
+    managerOptions.endsAt = closing.tasksEndBy
+    checkers?.jobEndsAt = jobEndsAt
     nodes = []
     ranks = []
     var workerCount = 0

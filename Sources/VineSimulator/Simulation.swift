@@ -48,7 +48,9 @@ package struct Simulation: ~Copyable {
   var log = SimulatedLog()
   /// The log so far, as its next reader will find it.
   private var fold: LogFold
-  let managerOptions: ManagerOptions
+  var managerOptions: ManagerOptions
+  /// Of this session's job.
+  var closing = Closing(startedAt: .zero, jobEndsAt: nil)
   var trace = TraceHash()
   var result = SimulationResult()
   var workerEffects: [WorkerEffect] = []
@@ -95,7 +97,7 @@ package struct Simulation: ~Copyable {
     self.workflow = workflow
     self.cluster = cluster
     self.options = options
-    setUp(cluster)
+    setUp(cluster, jobEndsAt: options.jobEndsAt)
   }
 
   // MARK: The loop
@@ -109,7 +111,7 @@ package struct Simulation: ~Copyable {
       } else {
         crash()
       }
-      startAgain(on: restart.cluster)
+      startAgain(restart)
       playSession(crashAfter: restart.crashAfter)
     }
     conclude()
@@ -129,6 +131,7 @@ package struct Simulation: ~Copyable {
       options.registrationClosesAt, cluster.nodes.map(\.registersAt).max() ?? .zero)
     heap.insert(.registrationClosed, at: closesAt)
     if session == 1, let time = options.drainsAt { heap.insert(.drainRequested, at: time) }
+    if let time = closing.nextStep { heap.insert(.closing, at: time) }
     if heap.nextTime != .zero { turn(at: .zero) }
     while result.outcome == nil && result.violation == nil {
       guard let now = heap.nextTime else {
@@ -198,10 +201,21 @@ package struct Simulation: ~Copyable {
       register(index, at: now)
     case .registrationClosed: hear(.registrationClosed, at: now)
     case .drainRequested:
-      trace.mix(33, 0, 0, at: now)
-      checkers?.isDraining = true
-      hear(.drainRequested, at: now)
+      if let event = closing.begin(at: now, isByTime: false) { close(event, at: now) }
+      if let next = closing.nextStep { heap.insert(.closing, at: next) }
+    case .closing:
+      for event in closing.takeSteps(at: now) { close(event, at: now) }
+      if let next = closing.nextStep { heap.insert(.closing, at: next) }
     }
+  }
+
+  /// The session is to end before its work.
+  private mutating func close(_ event: ManagerEvent, at now: Instant) {
+    let number = event == .drainRequested ? 0 : event == .killRequested ? 1 : 2
+    trace.mix(33, number, 0, at: now)
+    checkers?.isDraining = true
+    if event == .closeRequested { checkers?.isCutShort = true }
+    hear(event, at: now)
   }
 
   /// Bytes of a file, whatever its hint says.
@@ -438,7 +452,9 @@ package struct Simulation: ~Copyable {
     for task in workflow.tasks.ids {
       isGivenUp.append([.failed, .cancelled].contains(manager.state(of: task)))
     }
-    result.violation = checkers?.concluded(outcome) { isGivenUp[$0.index] }
+    result.violation = checkers?.concluded(outcome, at: result.makespan) {
+      isGivenUp[$0.index]
+    }
   }
 
   /// The log was cut short: what follows is added to what is left.

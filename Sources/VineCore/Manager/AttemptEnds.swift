@@ -166,7 +166,10 @@ extension Manager {
     guard attempts.liveCount == 0, transfers.count == spares.transferCount else { return }
     // What is done may have to be done again, if its value is not found.
     if adoption.isSeeking && !adoption.sought.isEmpty { return }
-    if heldBackCount > 0 && isRegistrationClosed { isDraining = true }
+    if heldBackCount > 0 && isRegistrationClosed && !isDraining {
+      isDraining = true
+      takeBackAll(effects: &effects)
+    }
     let settled =
       progressCounts.doneCount + progressCounts.failedCount + progressCounts.cancelledCount
     var left = tasks.count - settled
@@ -198,9 +201,23 @@ extension Manager {
     var outcome = Outcome(
       doneCount: progressCounts.doneCount, failedCount: progressCounts.failedCount,
       cancelledCount: progressCounts.cancelledCount, leftCount: left,
-      unwrittenOutputCount: unwrittenOutputCount)
+      unwrittenOutputCount: unwrittenOutputCount, hiddenOutputCount: hiddenOutputCount)
     outcome.contradiction = contradiction
     effects.append(.finish(outcome))
+  }
+
+  /// Outputs that wait for what the next session will do, or whose renames had no time left.
+  private var hiddenOutputCount: Int {
+    var count = 0
+    for file in workflow.files.ids where workflow.files[file].isPublished {
+      let producer = workflow.files[file].producer
+      guard usesCommit(producer), tasks[producer.index].state == .done else { continue }
+      switch values.durable[file.index].standing {
+      case .published, .unwritten, .stranded: break
+      case .volatile, .committing, .committed, .publishing, .journaled: count += 1
+      }
+    }
+    return count
   }
 
   /// The run stops at its failures: what was not begun never will be.

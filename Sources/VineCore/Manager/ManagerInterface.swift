@@ -88,18 +88,21 @@ package struct Outcome: Equatable, Sendable {
   /// Tasks that were neither run nor given up: the run was drained before them.
   package var leftCount: Int
   package var unwrittenOutputCount: Int
+  /// Outputs of done tasks that are not at their paths yet, which the next session will see to.
+  package var hiddenOutputCount: Int
   /// The first task that made two values of which one was seen outside; `.none`: none did.
   package var contradiction = TaskID.none
 
   package init(
     doneCount: Int, failedCount: Int, cancelledCount: Int, leftCount: Int,
-    unwrittenOutputCount: Int, contradiction: TaskID = .none
+    unwrittenOutputCount: Int, hiddenOutputCount: Int = 0, contradiction: TaskID = .none
   ) {
     self.doneCount = doneCount
     self.failedCount = failedCount
     self.cancelledCount = cancelledCount
     self.leftCount = leftCount
     self.unwrittenOutputCount = unwrittenOutputCount
+    self.hiddenOutputCount = hiddenOutputCount
     self.contradiction = contradiction
   }
 
@@ -108,7 +111,7 @@ package struct Outcome: Equatable, Sendable {
   package var exitStatus: Int32 {
     if contradiction != .none { return 8 }
     if failedCount > 0 || unwrittenOutputCount > 0 { return 1 }
-    return leftCount > 0 ? 3 : 0
+    return leftCount > 0 || hiddenOutputCount > 0 ? 3 : 0
   }
 }
 

@@ -98,6 +98,7 @@ extension ManagerLoop {
         values: adoption.adoptedCount, bytes: adoption.adoptedByteCount, refused: refused)
     }
     summary.unwrittenOutputs = unwritten
+    summary.hiddenOutputs = outcome.hiddenOutputCount
     summary.lostRanks = directory.lostRanks
     if !core.workflow.libraries.isEmpty { summary.libraries = calls.summary(of: core) }
     calls.flush()

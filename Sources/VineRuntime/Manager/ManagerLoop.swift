@@ -112,7 +112,7 @@ package final class ManagerLoop {
     closing = Closing(endTime: options.endTime)
     var managerOptions = ManagerOptions()
     let origin = clock.origin
-    managerOptions.endsAt = closing.tasksEndBy.map { Instant(nanoseconds: $0 - origin) }
+    managerOptions.endsAt = closing.tasksEndBy?.adding(nanoseconds: -origin)
     managerOptions.hasFixedCacheLimit = options.cacheLimitMB != nil
     forever = ForeverKeys(workflow)
     core = Manager(workflow, options: managerOptions)

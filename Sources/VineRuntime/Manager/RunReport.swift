@@ -145,6 +145,9 @@ func closingText(
   if tasks.failed > 0 { counts += ", \(tasks.failed) failed" }
   if tasks.cancelled > 0 { counts += ", \(tasks.cancelled) not run" }
   if tasks.left > 0 { counts += ", \(tasks.left) left" }
+  if summary.hiddenOutputs > 0 {
+    counts += ", \(summary.hiddenOutputs) outputs not at their paths yet"
+  }
   var lines = [
     "vine-mpi: \(counts) in \(durationText(summary.makespanSeconds)) on \(summary.cores) cores "
       + "of \(summary.nodes) node\(summary.nodes == 1 ? "" : "s") "
@@ -170,7 +173,7 @@ func statusText(_ status: Int32) -> String {
   case 0: "all done"
   case 1: "some tasks failed"
   case 2: "refused"
-  case 3: "interrupted before all tasks had run; run the same command again to go on"
+  case 3: "interrupted before all was done; run the same command again to go on"
   case 4: "another vine-mpi owns the run"
   case 6: "the journal is corrupt"
   case 7: "the storage of the journal fails"

@@ -94,6 +94,8 @@ struct SummaryFile: Codable, Equatable {
   /// Absent where nothing was found.
   var adopted: Adopted?
   var unwrittenOutputs: [String] = []
+  /// Outputs of done tasks that the next session will put at their paths.
+  var hiddenOutputs = 0
   /// Ranks that died, fell silent or could not be reached.
   var lostRanks: [Int] = []
   /// By name; absent without libraries.
