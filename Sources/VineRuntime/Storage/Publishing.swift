@@ -7,16 +7,46 @@ internal import Glibc
 let changedByOthers = ECANCELED
 
 /// Puts the temporary in the place of what is at `path`, unless somebody has changed that since
-/// `beganAt`; nil: whoever changed it.
+/// `beganAt` into something else; nil: whoever changed it. Two runs that make the same file do not
+/// get into each other's way.
 func publish(
   _ temporary: String, at path: String, isDirectory: Bool, unlessChangedSince beganAt: FileTime?
 ) -> Int32 {
   var info = stat()
-  if let beganAt, lstat(path, &info) == 0, FileTime.change(info).isAfter(beganAt) {
+  if let beganAt, lstat(path, &info) == 0, FileTime.change(info).isAfter(beganAt),
+    !haveSameBytes(path, temporary)
+  {
     return changedByOthers
   }
   return isDirectory
     ? replaceDirectory(at: path, by: temporary) : replaceFile(at: path, by: temporary)
+}
+
+/// Whether both are regular files of the same content; false also for what cannot be read.
+func haveSameBytes(_ left: String, _ right: String) -> Bool {
+  var sizes: [Int] = []
+  for path in [left, right] {
+    var info = stat()
+    guard lstat(path, &info) == 0, info.st_mode & S_IFMT == S_IFREG else { return false }
+    sizes.append(info.st_size)
+  }
+  guard sizes[0] == sizes[1], let left = try? OwnedDescriptor.open(left, O_RDONLY),
+    let right = try? OwnedDescriptor.open(right, O_RDONLY)
+  else { return false }
+  let room = 1 << 20
+  let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: 2 * room, alignment: 4096)
+  defer { bytes.deallocate() }
+  guard let ours = bytes.baseAddress else { return false }
+  var offset = 0
+  while offset < sizes[0] {
+    let count = pread(left.number, ours, room, offset)
+    // A short read of one is made whole by the next turn.
+    guard count > 0, pread(right.number, ours + room, count, offset) == count,
+      memcmp(ours, ours + room, count) == 0
+    else { return false }
+    offset += count
+  }
+  return true
 }
 
 /// Renames a file onto its target; a directory, a pipe or a device there is an error.
