@@ -166,10 +166,7 @@ extension Manager {
     guard attempts.liveCount == 0, transfers.count == spares.transferCount else { return }
     // What is done may have to be done again, if its value is not found.
     if adoption.isSeeking && !adoption.sought.isEmpty { return }
-    if heldBackCount > 0 && isRegistrationClosed && !isDraining {
-      isDraining = true
-      takeBackAll(effects: &effects)
-    }
+    if heldBackCount > 0 && isRegistrationClosed { drain(effects: &effects) }
     let settled =
       progressCounts.doneCount + progressCounts.failedCount + progressCounts.cancelledCount
     var left = tasks.count - settled
