@@ -105,14 +105,16 @@ final class ProcessLauncher {
     space.request.pointee.output = outputEnd
     space.request.pointee.error = errorEnd
     space.request.pointee.umask = umask
-    space.request.pointee.waits = quickPrograms.contains(text.program) ? 1 : 0
+    let wasQuick = quickPrograms.contains(text.program)
+    space.request.pointee.waits = wasQuick ? 1 : 0
     let start = monotonicNanoseconds()
     let result = clinux_spawn(space.request)
-    quickPrograms.note(text.program, isQuick: space.request.pointee.is_quick != 0)
     if result < 0 {
       spareSpaces.append(space)
       throw problem(order, errno: -result)
     }
+    let isQuick = space.request.pointee.is_quick != 0
+    if isQuick != wasQuick { quickPrograms.note(text.program, isQuick: isQuick) }
     return ChildProcess(
       order: order, sandbox: sandbox, processID: result, start: start, output: output,
       error: error, space: space)
