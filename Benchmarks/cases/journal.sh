@@ -35,14 +35,16 @@ journal_null() { # COUNT
     }'
 }
 
-journal_rate() { # CONTENDER
+# journal_rate CONTENDER [FIGURE COUNT WORKFLOW]
+journal_rate() {
+    local figure=${2-tasks/s} count=${3-$journal_tasks} workflow=${4-null.jsonl}
     rm -rf run
     case $1 in
         'sync of 20 ms') export VINE_FAULT=journal.fsync:delay=20 ;;
         'nothing written') export VINE_FAULT=journal.write:drop,journal.fsync:drop ;;
     esac
-    if measured "$vine" null.jsonl --quiet --run-dir run --scratch "$PWD"; then
-        record tasks/s "$1" "$(calculate "$journal_tasks / $wall")"
+    if measured "$vine" "$workflow" --quiet --run-dir run --scratch "$PWD"; then
+        record "$figure" "$1" "$(calculate "$count / $wall")"
     else
         failed "$1"
     fi
@@ -64,17 +66,6 @@ journal_resume() { # CONTENDER
     fi
 }
 
-journal_accepted() { # CONTENDER
-    rm -rf run
-    export VINE_FAULT=journal.fsync:delay=20
-    if measured "$vine" calls.jsonl --quiet --run-dir run --scratch "$PWD"; then
-        record calls/s "$1" "$(calculate "$journal_calls / $wall")"
-    else
-        failed "$1"
-    fi
-    unset VINE_FAULT
-}
-
 journal_records() { # CONTENDER
     local rate
     rm -rf records
@@ -86,7 +77,7 @@ journal_records() { # CONTENDER
 }
 
 round_journal() {
-    journal_accepted 'sync of 20 ms'
+    journal_rate 'sync of 20 ms' calls/s "$journal_calls" calls.jsonl
     in_turn journal_records 'sync as it is' 'sync of 20 ms'
     in_turn journal_rate 'sync as it is' 'sync of 20 ms' 'nothing written'
     journal_resume 'resume, log'
