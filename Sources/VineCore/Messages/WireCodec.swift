@@ -3,42 +3,55 @@
 
 /// A frame that does not hold what it should: from a rank of another build, or damaged.
 package struct WireError: Error, Equatable {
-  @inlinable package init() {}
+  package init() {}
 }
 
 /// Appends values to bytes.
 package struct WireWriter: Sendable {
-  @usableFromInline var storage: [UInt8] = []
+  var storage: [UInt8] = []
 
   package init() {}
-  @inlinable package init(_ kind: UInt8) { storage.append(kind) }
+  package init(_ kind: UInt8) { storage.append(kind) }
 
-  @inlinable package var bytes: [UInt8] { storage }
-  @inlinable package var count: Int { storage.count }
+  package var bytes: [UInt8] { storage }
+  package var count: Int { storage.count }
 
-  @inlinable package mutating func put<Value: FixedWidthInteger>(_ value: Value) {
+  // One for each type that is sent: the compiler does not specialise a generic one for callers in
+  // other modules of the package, and its metadata would be looked up with each number.
+  package mutating func put(_ value: UInt8) { store(value) }
+  package mutating func put(_ value: UInt16) { store(value) }
+  package mutating func put(_ value: UInt32) { store(value) }
+  package mutating func put(_ value: UInt64) { store(value) }
+  package mutating func put(_ value: Int32) { store(value) }
+  package mutating func put(_ value: Int64) { store(value) }
+
+  @inline(__always) private mutating func store<Value: FixedWidthInteger>(_ value: Value) {
     withUnsafeBytes(of: value.littleEndian) { storage.append(contentsOf: $0) }
   }
 
-  @inlinable package mutating func put(_ flag: Bool) { storage.append(flag ? 1 : 0) }
+  package mutating func put(_ flag: Bool) { storage.append(flag ? 1 : 0) }
 
-  @inlinable package mutating func put(bytes more: some Collection<UInt8>) {
+  package mutating func put(bytes more: [UInt8]) { add(more) }
+  package mutating func put(bytes more: ArraySlice<UInt8>) { add(more) }
+  package mutating func put(bytes more: UnsafeRawBufferPointer) { add(more) }
+
+  @inline(__always) private mutating func add(_ more: some Collection<UInt8>) {
     put(UInt32(more.count))
     storage.append(contentsOf: more)
   }
 
-  @inlinable package mutating func put(_ text: String) {
+  package mutating func put(_ text: String) {
     put(UInt32(text.utf8.count))
     storage.append(contentsOf: text.utf8)
   }
 
-  @inlinable package mutating func put(_ texts: [String]) {
+  package mutating func put(_ texts: [String]) {
     put(UInt32(texts.count))
     for text in texts { put(text) }
   }
 
   /// Overwrites a value that was put at `position` when it was not known yet.
-  @inlinable package mutating func replace<Value: FixedWidthInteger>(
+  package mutating func replace<Value: FixedWidthInteger>(
     at position: Int, with value: Value
   ) {
     storage.withUnsafeMutableBytes {
@@ -47,7 +60,7 @@ package struct WireWriter: Sendable {
   }
 
   /// The bytes so far, which the writer forgets.
-  @inlinable package mutating func takeBytes() -> [UInt8] {
+  package mutating func takeBytes() -> [UInt8] {
     let bytes = storage
     storage = []
     return bytes
@@ -56,17 +69,35 @@ package struct WireWriter: Sendable {
 
 /// Takes values from bytes.
 package struct WireReader {
-  @usableFromInline let bytes: UnsafeRawBufferPointer
-  @usableFromInline var position = 0
+  let bytes: UnsafeRawBufferPointer
+  var position = 0
 
   /// Reads `bytes`, which must outlive the reader.
-  @inlinable package init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+  package init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
 
-  @inlinable package var remainingByteCount: Int { bytes.count - position }
+  package var remainingByteCount: Int { bytes.count - position }
 
-  @inlinable package mutating func take<Value: FixedWidthInteger>(
-    _ type: Value.Type = Value.self
-  ) throws(WireError) -> Value {
+  package mutating func take(_ type: UInt8.Type = UInt8.self) throws(WireError) -> UInt8 {
+    try load()
+  }
+  package mutating func take(_ type: UInt16.Type = UInt16.self) throws(WireError) -> UInt16 {
+    try load()
+  }
+  package mutating func take(_ type: UInt32.Type = UInt32.self) throws(WireError) -> UInt32 {
+    try load()
+  }
+  package mutating func take(_ type: UInt64.Type = UInt64.self) throws(WireError) -> UInt64 {
+    try load()
+  }
+  package mutating func take(_ type: Int32.Type = Int32.self) throws(WireError) -> Int32 {
+    try load()
+  }
+  package mutating func take(_ type: Int64.Type = Int64.self) throws(WireError) -> Int64 {
+    try load()
+  }
+
+  @inline(__always)
+  private mutating func load<Value: FixedWidthInteger>() throws(WireError) -> Value {
     let size = MemoryLayout<Value>.size
     guard bytes.count - position >= size else { throw WireError() }
     let value = bytes.loadUnaligned(fromByteOffset: position, as: Value.self)
@@ -74,22 +105,22 @@ package struct WireReader {
     return Value(littleEndian: value)
   }
 
-  @inlinable package mutating func takeBool() throws(WireError) -> Bool {
+  package mutating func takeBool() throws(WireError) -> Bool {
     try take(UInt8.self) != 0
   }
 
-  @inlinable package mutating func takeBytes() throws(WireError) -> UnsafeRawBufferPointer {
+  package mutating func takeBytes() throws(WireError) -> UnsafeRawBufferPointer {
     let count = Int(try take(UInt32.self))
     guard bytes.count - position >= count else { throw WireError() }
     defer { position += count }
     return UnsafeRawBufferPointer(rebasing: bytes[position..<position + count])
   }
 
-  @inlinable package mutating func takeText() throws(WireError) -> String {
+  package mutating func takeText() throws(WireError) -> String {
     String(decoding: try takeBytes(), as: UTF8.self)
   }
 
-  @inlinable package mutating func takeTexts() throws(WireError) -> [String] {
+  package mutating func takeTexts() throws(WireError) -> [String] {
     let count = Int(try take(UInt32.self))
     // Each text takes four bytes at least: a damaged count cannot ask for more memory than that.
     guard count <= (bytes.count - position) / 4 else { throw WireError() }
