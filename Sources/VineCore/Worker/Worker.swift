@@ -141,7 +141,7 @@ package struct Worker: ~Copyable {
     case .launchFailed(let attempt, let ending):
       finish(attempt, ending, at: now, effects: &effects)
     case .exited(let attempt, let status, let usage):
-      onExited(attempt, status, usage, effects: &effects)
+      onExited(attempt, status, usage, at: now, effects: &effects)
     case .outputReady(let attempt, let file, let byteCount):
       guard attempts[attempt.task]?.attempt == attempt else { return }
       attempts[attempt.task]?.outputs.append(Output(file: file, byteCount: byteCount))
@@ -184,7 +184,7 @@ package struct Worker: ~Copyable {
       attempts[attempt.task] = RunningAttempt(
         attempt: attempt, allocation: allocation, timeoutMilliseconds: timeout)
       lanes[allocation, default: []].append(attempt.task)
-      if lanes[allocation]?.count == 1 { launch(attempt.task, at: now, effects: &effects) }
+      launchNext(of: allocation, at: now, effects: &effects)
     case .startCall(let attempt, let allocation, let timeout, _):
       startCall(
         RunningAttempt(attempt: attempt, allocation: allocation, timeoutMilliseconds: timeout),
@@ -224,6 +224,16 @@ package struct Worker: ~Copyable {
       stopAllInstances(effects: &effects)
       effects.append(.leave)
     }
+  }
+
+  /// Launches the next attempt of a lane in which none runs.
+  private mutating func launchNext(
+    of lane: AllocationID, at now: Instant, effects: inout [WorkerEffect]
+  ) {
+    guard !isLeaving, let next = lanes[lane]?.first(where: { attempts[$0]?.phase != .settling }),
+      attempts[next]?.phase == .queued
+    else { return }
+    launch(next, at: now, effects: &effects)
   }
 
   mutating func launch(
@@ -279,7 +289,7 @@ package struct Worker: ~Copyable {
   }
 
   private mutating func onExited(
-    _ attempt: AttemptID, _ status: ExitStatus, _ usage: Completion,
+    _ attempt: AttemptID, _ status: ExitStatus, _ usage: Completion, at now: Instant,
     effects: inout [WorkerEffect]
   ) {
     guard var row = attempts[attempt.task], row.attempt == attempt, row.phase == .running
@@ -300,6 +310,10 @@ package struct Worker: ~Copyable {
     }
     attempts[attempt.task] = row
     timed.removeAll { $0 == attempt.task }
+    // The cores are free: what is left to do for this attempt does not keep the next one waiting.
+    if instances[row.allocation] == nil {
+      launchNext(of: row.allocation, at: now, effects: &effects)
+    }
     effects.append(.settle(attempt, isSuccess: row.usage.ending == .succeeded))
   }
 
@@ -342,10 +356,8 @@ package struct Worker: ~Copyable {
     if instances[row.allocation] != nil {
       // A call that could not be handed over gave its slot back.
       if row.phase == .running { giveBackSlot(of: row.allocation, at: now, effects: &effects) }
-    } else if let next = lanes[row.allocation]?.first, attempts[next]?.phase == .queued,
-      !isLeaving
-    {
-      launch(next, at: now, effects: &effects)
+    } else {
+      launchNext(of: row.allocation, at: now, effects: &effects)
     }
   }
 

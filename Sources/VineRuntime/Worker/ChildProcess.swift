@@ -16,6 +16,8 @@ final class ChildProcess {
   let error: OutputCapture
   /// What it reads before it executes its program; nobody else's until it was reaped.
   let space: LaunchSpace
+  /// The inputs that it changed, by their places.
+  var changedInputs: [Int] = []
 
   init(
     order: AttemptOrder, sandbox: Sandbox?, processID: Int32, start: Int64, output: OutputCapture,

@@ -500,6 +500,7 @@ package final class WorkerLoop {
       return
     }
     finished[attempt.task] = child
+    noteChangedInputs(of: child)
     events.append(
       .exited(
         attempt,
@@ -512,6 +513,16 @@ package final class WorkerLoop {
   /// Attempts whose process ended and whose sandbox is still there.
   private var finished: [TaskID: ChildProcess] = [:]
 
+  /// Before anybody links them again.
+  private func noteChangedInputs(of child: ChildProcess) {
+    guard let sandbox = child.sandbox, let room else { return }
+    child.changedInputs = room.changedInputs(in: sandbox, of: child.order)
+    for place in child.changedInputs {
+      mailbox.send(
+        WireWriter(.replicaDamaged(child.order.inputs[place].value)), to: 0, .manager)
+    }
+  }
+
   private func settle(_ attempt: AttemptID, isSuccess: Bool) {
     if let settled = instances?.settle(attempt, isSuccess: isSuccess) {
       settleCall(settled, isSuccess: isSuccess)
@@ -523,11 +534,7 @@ package final class WorkerLoop {
     var ending = Ending.succeeded
     var reason = ""
     if let sandbox = child.sandbox, let room {
-      let changed = room.changedInputs(in: sandbox, of: order)
-      for place in changed {
-        mailbox.send(WireWriter(.replicaDamaged(order.inputs[place].value)), to: 0, .manager)
-      }
-      if let changed = changed.first {
+      if let changed = child.changedInputs.first {
         ending = .changedInput(UInt32(changed))
         reason =
           "the task changed its input \(order.inputs[changed].name), which it shares with other "

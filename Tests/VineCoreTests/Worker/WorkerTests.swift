@@ -28,15 +28,37 @@ import VineCore
   @Test func aLaneRunsOneAttemptAtATimeAndLanesRunBesideEachOther() {
     var worker = Worker()
     #expect(
-      effects(&worker, start(0), start(1), start(2, lane: 1))
+      effects(&worker, start(0), start(1), start(2, lane: 1), start(3))
         == [.launch(attempt(0)), .launch(attempt(2))])
     let usage = Completion(.succeeded)
     #expect(
       effects(&worker, .exited(attempt(0), .exited(0), usage: usage))
-        == [.settle(attempt(0), isSuccess: true)])
+        == [.launch(attempt(1)), .settle(attempt(0), isSuccess: true)])
     #expect(
       effects(&worker, .settled(attempt(0), .succeeded))
-        == [.send(.taskFinished(attempt(0), usage)), .launch(attempt(1))])
+        == [.send(.taskFinished(attempt(0), usage))])
+    #expect(
+      effects(&worker, .exited(attempt(1), .exited(0), usage: usage))
+        == [.launch(attempt(3)), .settle(attempt(1), isSuccess: true)])
+  }
+
+  @Test func anAttemptWhoseOutputsAreStillBeingMovedKeepsNobodyWaiting() {
+    var worker = Worker()
+    _ = effects(&worker, start(0))
+    _ = effects(&worker, .exited(attempt(0), .exited(0), usage: Completion(.succeeded)))
+    #expect(effects(&worker, start(1), start(2)) == [.launch(attempt(1))])
+    // Nor does its end start a second one.
+    #expect(
+      effects(&worker, .settled(attempt(0), .succeeded))
+        == [.send(.taskFinished(attempt(0), Completion(.succeeded)))])
+  }
+
+  @Test func whatFollowsInALaneIsNotBegunByARankThatLeaves() {
+    var worker = Worker()
+    _ = effects(&worker, start(0), start(1), .received(.leave))
+    #expect(
+      effects(&worker, .exited(attempt(0), .exited(0), usage: Completion(.succeeded)))
+        == [.settle(attempt(0), isSuccess: true)])
   }
 
   @Test func outputsAreReportedTogetherBeforeTheEnd() {
