@@ -23,6 +23,8 @@ final class OutputCapture {
   private var lastBytes: [UInt8] = []
   private let spillPath: String
   private let openSpill: (String) -> Int32
+  /// Whose read end `descriptor` is; nil: its own.
+  let pipe: OutputPipe?
 
   /// Reads from `descriptor`, which it owns.
   init(
@@ -32,6 +34,15 @@ final class OutputCapture {
     self.descriptor = descriptor
     self.spillPath = spillPath
     self.openSpill = openSpill
+    pipe = nil
+  }
+
+  /// Reads from `pipe`.
+  init(_ pipe: OutputPipe, spillPath: String) {
+    self.pipe = pipe
+    descriptor = pipe.readEnd
+    self.spillPath = spillPath
+    openSpill = OutputCapture.openUnlinked
   }
 
   /// A new file without a name, or -errno.
@@ -42,7 +53,7 @@ final class OutputCapture {
   }
 
   deinit {
-    close(descriptor)
+    if pipe == nil { close(descriptor) }
     if spill >= 0 { close(spill) }
   }
 

@@ -64,6 +64,7 @@ final class ProcessLauncher {
   var text = LaunchText()
   private var quickPrograms = QuickPrograms()
   var spareSpaces: [LaunchSpace] = []
+  private var sparePipes: [OutputPipe] = []
   /// Host processes of library instances, by their ids, and the marks in their environments: they
   /// and what they started are no strays while they live.
   var hostMarks: [Int32: String] = [:]
@@ -94,18 +95,16 @@ final class ProcessLauncher {
         ending: .sandboxFailed(-submitDirectory),
         reason: "cannot open the submit directory on this node: \(errorText(-submitDirectory))")
     }
-    let (output, outputEnd) = try makePipe()
-    defer { close(outputEnd) }
-    let (error, errorEnd) = try makePipe()
-    defer { close(errorEnd) }
+    let output = try takePipe()
+    let error = try takePipe()
     let space = spareSpaces.popLast() ?? LaunchSpace()
     gatherText(of: order, sandboxPath: sandbox?.path)
     space.fill(text, base: base)
     space.bind(to: order.processingUnits)
     space.request.pointee.directory = sandbox?.descriptor ?? submitDirectory
     space.request.pointee.input = nullDevice
-    space.request.pointee.output = outputEnd
-    space.request.pointee.error = errorEnd
+    space.request.pointee.output = output.writeEnd
+    space.request.pointee.error = error.writeEnd
     space.request.pointee.umask = umask
     let wasQuick = quickPrograms.contains(text.program)
     space.request.pointee.waits = wasQuick ? 1 : 0
@@ -118,8 +117,9 @@ final class ProcessLauncher {
     let isQuick = space.request.pointee.is_quick != 0
     if isQuick != wasQuick { quickPrograms.note(text.program, isQuick: isQuick) }
     return ChildProcess(
-      order: order, sandbox: sandbox, processID: result, start: start, output: output,
-      error: error, space: space)
+      order: order, sandbox: sandbox, processID: result, start: start,
+      output: OutputCapture(output, spillPath: spillPath),
+      error: OutputCapture(error, spillPath: spillPath), space: space)
   }
 
   /// To be called with each process that was reaped: why its program could not be executed, if so.
@@ -154,16 +154,17 @@ final class ProcessLauncher {
     }
   }
 
-  private func makePipe() throws(SandboxProblem) -> (OutputCapture, writeEnd: Int32) {
-    var ends: (Int32, Int32) = (-1, -1)
-    let error = withUnsafeMutableBytes(of: &ends) {
-      clinux_pipe($0.assumingMemoryBound(to: Int32.self).baseAddress)
+  private func takePipe() throws(SandboxProblem) -> OutputPipe {
+    while let spare = sparePipes.popLast() { if spare.renew() { return spare } }
+    do throws(RuntimeError) { return try OutputPipe() } catch {
+      throw SandboxProblem(ending: .sandboxFailed(error.errno), reason: "\(error)")
     }
-    if error < 0 {
-      throw SandboxProblem(
-        ending: .sandboxFailed(-error), reason: "cannot make a pipe: \(errorText(-error))")
-    }
-    return (OutputCapture(descriptor: ends.0, spillPath: spillPath), ends.1)
+  }
+
+  /// The pipes of an attempt that has ended, drained, for the next one. Only while no stray lives:
+  /// one would go on to write into them.
+  func recyclePipes(of child: ChildProcess) {
+    for pipe in [child.output.pipe, child.error.pipe] { if let pipe { sparePipes.append(pipe) } }
   }
 
   private func gatherText(of order: AttemptOrder, sandboxPath: String?) {
@@ -206,10 +207,11 @@ final class ProcessLauncher {
 
   /// Kills orphans that came to this process as subreaper: those that carry the mark of an attempt
   /// that is over, and, when no attempt lives here, those without any mark (a task may clear its
-  /// environment).
-  func killStrays(besides children: [Int32: ChildProcess]) {
+  /// environment). Returns whether there was none.
+  @discardableResult
+  func killStrays(besides children: [Int32: ChildProcess]) -> Bool {
     let found = childIDs()
-    if found.count == children.count + hostMarks.count { return }
+    if found.count == children.count + hostMarks.count { return true }
     var living = Set(children.values.map { mark(of: $0.order.attempt) })
     living.formUnion(hostMarks.values)
     for processID in found where children[processID] == nil && hostMarks[processID] == nil {
@@ -218,6 +220,7 @@ final class ProcessLauncher {
         .map { String(decoding: $0, as: UTF8.self) }.first { $0.hasPrefix(markPrefix) }
       if own.map({ !living.contains($0) }) ?? living.isEmpty { kill(processID, SIGKILL) }
     }
+    return false
   }
 
   /// Whether any child, main process or stray, is left.

@@ -42,11 +42,11 @@ final class PipeWatch {
     return true
   }
 
-  /// Takes what is left once the attempt has ended.
-  func finish(_ child: ChildProcess) {
+  /// Takes what is left once the attempt has ended: all, unless strays may go on writing.
+  func finish(_ child: ChildProcess, hasStrays: Bool) {
     fresh.removeAll { $0 === child }
     for capture in [child.output, child.error] {
-      _ = capture.drain(with: buffer, roundsMax: 1024)
+      _ = capture.drain(with: buffer, roundsMax: hasStrays ? 1024 : .max)
       forget(capture)
     }
   }

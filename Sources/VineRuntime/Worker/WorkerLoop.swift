@@ -481,8 +481,9 @@ package final class WorkerLoop {
   private func onExit(of child: ChildProcess, _ exit: clinux_exit, end: Int64) {
     // What the main process left behind must not outlive the attempt, nor touch its sandbox.
     child.signalGroup(SIGKILL)
-    launcher?.killStrays(besides: children)
-    pipes.finish(child)
+    let isAlone = launcher?.killStrays(besides: children) ?? false
+    pipes.finish(child, hasStrays: !isAlone)
+    if isAlone { launcher?.recyclePipes(of: child) }
     let attempt = child.order.attempt
     if DerivationRunner.isDerivation(child) {
       let problem = launcher?.startProblem(of: child)

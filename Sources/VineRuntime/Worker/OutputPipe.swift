@@ -1,0 +1,33 @@
+// The pipes that attempts write their output into.
+
+internal import CLinux
+internal import Glibc
+
+/// A pipe of which we keep both ends, so that one attempt after another can have it: to make and
+/// close one takes longer than to read what most attempts write. Its reader sees no end of stream,
+/// and needs none, since the end of the attempt is known.
+final class OutputPipe {
+  /// Does not block.
+  let readEnd: Int32
+  let writeEnd: Int32
+
+  /// Closed at exec.
+  init() throws(RuntimeError) {
+    var ends: (Int32, Int32) = (-1, -1)
+    let error = withUnsafeMutableBytes(of: &ends) {
+      clinux_pipe($0.assumingMemoryBound(to: Int32.self).baseAddress)
+    }
+    if error < 0 { throw RuntimeError("make a pipe", errno: -error) }
+    (readEnd, writeEnd) = ends
+  }
+
+  deinit {
+    close(readEnd)
+    close(writeEnd)
+  }
+
+  /// Takes back what the last writer may have set: O_NONBLOCK belongs to the pipe's end, not to who
+  /// has it open (open(2)), and would make a program that does not expect it fail.
+  /// Returns whether the pipe is as new.
+  func renew() -> Bool { fcntl(writeEnd, F_SETFL, O_WRONLY) == 0 }
+}
