@@ -7,6 +7,7 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -143,21 +144,49 @@ static uint64_t handled_signals(void) {
   return handled;
 }
 
+// ---- Where this thread is ----
+
+enum { home_room = 1024 };  // 65,536 processors
+static uint64_t home[home_room];
+static long home_words;
+static __thread uint64_t place[home_room];
+static __thread size_t place_words;  // 0: at home
+
+static int has_home(void) {
+  if (home_words == 0) {
+    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof home, home);
+    home_words = bytes > 0 ? bytes / 8 : -1;
+  }
+  return home_words > 0;
+}
+
+void clinux_start_at_home(void) {
+  if (home_words > 0) syscall(SYS_sched_setaffinity, 0, (size_t)home_words * 8, home);
+}
+
+void clinux_move_home(void) {
+  if (place_words == 0) return;
+  clinux_start_at_home();
+  place_words = 0;
+}
+
 // Linux puts a new process where it likes among the processors of its creator: on the wrong one it
 // has to wait for its turn there, only to move. Where this thread already is on a processor of the
-// request, it binds itself while it makes the process, which moves nothing. Returns the words of
-// its bounds before, 0 if it did nothing.
-static long bind_here(struct clinux_spawn *request, uint64_t *bounds, size_t room) {
+// request, it binds itself while it makes the process, which moves nothing. Returns whether it did.
+static int bind_here(const struct clinux_spawn *request) {
+  size_t words = request->cpu_words;
+  if (words > 0 && words == place_words && memcmp(request->cpus, place, words * 8) == 0) return 1;
+  clinux_move_home();
   int here = sched_getcpu();
-  request->is_bound = 0;
-  if (here < 0 || (size_t)here / 64 >= request->cpu_words) return 0;
-  if (!(request->cpus[here / 64] >> (here % 64) & 1)) return 0;
-  long bytes = syscall(SYS_sched_getaffinity, 0, room, bounds);
-  if (bytes <= 0) return 0;
-  if (syscall(SYS_sched_setaffinity, 0, request->cpu_words * 8, request->cpus) != 0) return 0;
-  request->is_bound = 1;
-  return bytes / 8;
+  if (here < 0 || (size_t)here / 64 >= words || words > home_room) return 0;
+  if (!(request->cpus[here / 64] >> (here % 64) & 1) || !has_home()) return 0;
+  if (syscall(SYS_sched_setaffinity, 0, words * 8, request->cpus) != 0) return 0;
+  memcpy(place, request->cpus, words * 8);
+  place_words = words;
+  return 1;
 }
+
+// ---- Starting ----
 
 static int64_t nanoseconds(void) {
   struct timespec now;
@@ -194,10 +223,9 @@ int clinux_spawn(struct clinux_spawn *request) {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, &before);
-  uint64_t bounds[16];
-  long words = bind_here(request, bounds, sizeof bounds);
+  request->is_bound = bind_here(request);
   pid_t result = make_process(request);
-  if (words > 0) syscall(SYS_sched_setaffinity, 0, words * 8, bounds);
+  if (!request->stays) clinux_move_home();
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   return result;
 }

@@ -28,6 +28,7 @@ struct clinux_spawn {
   mode_t umask;
   void *stack;                 // CLINUX_STACK_SIZE bytes
   int waits;                   // for execve(2), however long it takes
+  int stays;                   // this thread may stay bound to `cpus`: others will start there soon
   pid_t parent;                // set by clinux_spawn, as is what follows
   int is_bound;                // whether it starts on `cpus`
   uint32_t is_sharing;         // until it has executed its program or ended
@@ -41,6 +42,11 @@ struct clinux_spawn {
 // where the program lies on a slow file system: until the process was reaped, it may use the request
 // and all that it points to. The descriptors may be closed at once.
 int clinux_spawn(struct clinux_spawn *request);
+
+// Lets this thread, if clinux_spawn left it bound, go where it likes again.
+void clinux_move_home(void);
+// For a thread whose creator might have been bound.
+void clinux_start_at_home(void);
 
 // Starts the watcher of this process and returns the descriptor that it listens to: NUL-ended
 // texts. The first four without a sign say what is this rank's: the beginning of the environment

@@ -29,6 +29,7 @@ final class FunctionThread {
       ) -> Int32 = { function, call, ranks, count, tag, error in
         cmpi_run_gang(function, call, ranks, count, tag, error)
       }
+    clinux_move_home()
     guard let thread = vine_thread_start(number, lookingNanoseconds, hasGangs ? runGang : nil)
     else {
       close(number)

@@ -82,6 +82,7 @@ extension ProcessLauncher {
     space.request.pointee.error = outputEnd.number
     space.request.pointee.umask = umask
     space.request.pointee.waits = 0
+    space.request.pointee.stays = 0
     let result = clinux_spawn(space.request)
     if result < 0 {
       spareSpaces.append(space)

@@ -110,6 +110,7 @@ package final class BlockingQueue<Value: Sendable> {
     pthread_create(
       &thread, nil,
       { argument in
+        clinux_start_at_home()
         if let argument {
           Unmanaged<ThreadBody>.fromOpaque(argument).takeRetainedValue().body()
         }

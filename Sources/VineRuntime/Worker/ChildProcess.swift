@@ -89,7 +89,9 @@ final class ProcessLauncher {
 
   /// Starts the command of `order`. Whether its program could be executed is known when the
   /// process was reaped (`startProblem`).
-  func start(_ order: AttemptOrder, in sandbox: Sandbox?) throws(SandboxProblem) -> ChildProcess {
+  func start(
+    _ order: AttemptOrder, in sandbox: Sandbox?, isOnly: Bool
+  ) throws(SandboxProblem) -> ChildProcess {
     if sandbox == nil && submitDirectory < 0 {
       throw SandboxProblem(
         ending: .sandboxFailed(-submitDirectory),
@@ -108,6 +110,7 @@ final class ProcessLauncher {
     space.request.pointee.umask = umask
     let wasQuick = quickPrograms.contains(text.program)
     space.request.pointee.waits = wasQuick ? 1 : 0
+    space.request.pointee.stays = isOnly ? 1 : 0
     let start = monotonicNanoseconds()
     let result = clinux_spawn(space.request)
     if result < 0 {

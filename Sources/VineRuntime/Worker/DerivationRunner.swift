@@ -59,7 +59,7 @@ final class DerivationRunner {
     do throws(SandboxProblem) {
       let sandbox = try room.make(for: attempt)
       do throws(SandboxProblem) {
-        let child = try launcher.start(attempt, in: sandbox)
+        let child = try launcher.start(attempt, in: sandbox, isOnly: false)
         var row = Running(order: order, derivation: derivation)
         if derivation.timeoutMilliseconds > 0 {
           row.deadline = child.start + Int64(derivation.timeoutMilliseconds) * 1_000_000

@@ -22,9 +22,10 @@ final class PipeWatch {
   /// When `watchDue` wants to be called, on the monotonic clock.
   var nextDue: Int64? { fresh.first.map { $0.start + Self.delayNanoseconds } }
 
-  func watchDue(at now: Int64) {
+  /// Returns whether an attempt has lasted for so long now.
+  func watchDue(at now: Int64) -> Bool {
     let due = fresh.prefix { $0.start + Self.delayNanoseconds <= now }
-    if due.isEmpty { return }
+    if due.isEmpty { return false }
     for child in due {
       for capture in [child.output, child.error] {
         let token = PollToken.pipe(capture.descriptor)
@@ -33,6 +34,7 @@ final class PipeWatch {
       }
     }
     fresh.removeFirst(due.count)
+    return true
   }
 
   /// A pipe has bytes, or its last writer is gone. Returns whether the token is a pipe's.

@@ -112,7 +112,10 @@ package final class WorkerLoop {
     if wireFailure { throw RuntimeError("understand a message of the manager") }
     count += takeHelperResults()
     if let adopter { events.append(contentsOf: adopter.takeEvents()) }
-    pipes.watchDue(at: monotonicNanoseconds())
+    // A process that lasts would have to share its processor with us.
+    if pipes.watchDue(at: monotonicNanoseconds()) || children.isEmpty || needsFastPolling {
+      clinux_move_home()
+    }
     if let agent {
       if agent.progress(&events) {
         count += 1
@@ -405,7 +408,9 @@ package final class WorkerLoop {
     do throws(SandboxProblem) {
       let sandbox = order.usesSandbox ? try room.make(for: order) : nil
       do throws(SandboxProblem) {
-        let child = try launcher.start(order, in: sandbox)
+        // With no other attempt here, this thread is wanted when that one ends, where it ran.
+        let child = try launcher.start(
+          order, in: sandbox, isOnly: children.isEmpty && rank != 0)
         children[child.processID] = child
         childOfTask[attempt.task] = child.processID
         pipes.add(child)

@@ -9,7 +9,8 @@ import Testing
 struct LaunchTests {
   /// Runs `arguments` with `variables` over `base`; returns what it wrote and how it ended.
   private func run(
-    _ arguments: [String], _ variables: [String] = [], base: [String] = ["PATH=/none:/bin", "A=1"]
+    _ arguments: [String], _ variables: [String] = [],
+    base: [String] = ["PATH=/none:/bin", "A=1"], units: [UInt32] = [], stays: Bool = false
   ) throws -> (output: String, failure: Int32, exit: Int32) {
     var text = LaunchText()
     for argument in arguments { text.addArgument(argument.utf8) }
@@ -19,7 +20,8 @@ struct LaunchTests {
     let strings = base.compactMap { strdup($0) }
     defer { for string in strings { free(string) } }
     space.fill(text, base: strings)
-    space.bind(to: [])
+    space.bind(to: units)
+    space.request.pointee.stays = stays ? 1 : 0
     var ends: [Int32] = [-1, -1]
     try #require(clinux_pipe(&ends) == 0)
     let directory = clinux_open_at(AT_FDCWD, "/", O_RDONLY | O_DIRECTORY, 0)
@@ -65,6 +67,32 @@ struct LaunchTests {
     #expect(try run([""]).failure == ENOENT)
     #expect(try run(["/bin"]).failure == EACCES)
     #expect(try run(["/bin/sh", "-c", "exit 3"]).exit == 3)
+  }
+
+  /// The processing units of this thread, as `taskset` writes them.
+  private func boundsHere() throws -> String {
+    let status = String(decoding: try readFile("/proc/thread-self/status"), as: UTF8.self)
+    let line = status.split(separator: "\n").first { $0.hasPrefix("Cpus_allowed_list:") }
+    return String(try #require(line).dropFirst("Cpus_allowed_list:\t".count))
+  }
+
+  @Test func aProcessIsBoundAndItsMakerOnlyWhereItMayStay() throws {
+    let before = try boundsHere()
+    let first = try #require(UInt32(before.prefix { $0.isNumber }))
+    let read = ["grep", "Cpus_allowed_list", "/proc/self/status"]
+    for stays in [false, true, true] {
+      let end = try run(read, units: [first], stays: stays)
+      #expect(end.output == "Cpus_allowed_list:\t\(first)\n")
+      // Where it was elsewhere, it has not moved.
+      let isExpected = try boundsHere() == before || (stays && boundsHere() == "\(first)")
+      #expect(isExpected)
+    }
+    // Without bounds, a process has those of its maker at home.
+    #expect(try run(read).output == "Cpus_allowed_list:\t\(before)\n")
+    #expect(try boundsHere() == before)
+    _ = try run(read, units: [first], stays: true)
+    clinux_move_home()
+    #expect(try boundsHere() == before)
   }
 
   @Test func aScriptWithoutAnInterpreterIsTheShells() throws {
