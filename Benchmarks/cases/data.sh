@@ -4,7 +4,8 @@
 #
 # vine-mpi's times are from the first order to the last report of the transfers in question, by
 # --transfers; the C programs' from when all are ready to when all have written. Everybody writes to
-# the hosts' /tmp (in memory), reads pages in memory, and sums up and checks every byte.
+# the hosts' /tmp (in memory), reads pages in memory, what goes from one to one from there too, and sums
+# up and checks every byte.
 data_mib=1024
 data_rate=1gbit
 
