@@ -51,11 +51,13 @@ extension Manager {
   ) -> [(AttemptID, Bool)] {
     var slots: [(UInt32, Bool)] = []
     for row in allocations.rows where !row.isFree && row.worker == worker {
+      // In a lane, the next one runs while the outputs of the first are moved or hashed.
+      let runningMax = row.phase == .none ? 2 : Int(row.slots)
       var slot = row.head
       var place = 0
       while slot != .max {
         let state = tasks[attempts[slot].attempt.task.index].state
-        slots.append((slot, place < Int(row.slots) && state == .sent))
+        slots.append((slot, place < runningMax && state == .sent))
         slot = attempts[slot].next
         place += 1
       }

@@ -24,6 +24,22 @@ import VineCore
     #expect(run.outcome?.failedCount == 1)
   }
 
+  @Test func ofALaneTheFirstTwoMayHaveRunOnALostWorker() {
+    // The second begins while the outputs of the first are moved.
+    let run = ManagerFixture(nodes: [(1, 1)]) { for _ in 0..<4 { $0.task() } }
+    run.turn()
+    run.turn(run.finished(task(0), milliseconds: 1))
+    #expect(run.started == [Started(task(1)), Started(task(2)), Started(task(3))])
+    run.addNode(cores: 4)
+    run.turn(.workerLost(worker(0)))
+    #expect(
+      run.reports == [
+        .taskTriedAgain(AttemptID(task(1), 1), .lost),
+        .taskTriedAgain(AttemptID(task(2), 1), .lost),
+      ])
+    #expect(run.started.count == 3)
+  }
+
   @Test func whatALostWorkerSaysLateIsNotHeard() {
     let run = ManagerFixture(nodes: [(1, 1), (1, 1)]) {
       let output = $0.file(.temp)

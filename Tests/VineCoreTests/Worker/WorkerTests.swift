@@ -53,6 +53,29 @@ import VineCore
         == [.send(.taskFinished(attempt(0), Completion(.succeeded)))])
   }
 
+  @Test func theNextOfALaneMayEndInAnyWayBeforeTheLastIsSettled() {
+    let usage = Completion(.succeeded)
+    var worker = Worker()
+    _ = effects(&worker, start(0), start(1), start(2), start(3))
+    _ = effects(&worker, .exited(attempt(0), .exited(0), usage: usage))
+    #expect(
+      effects(&worker, .launchFailed(attempt(1), .notStarted(2)))
+        == [.send(.taskFinished(attempt(1), Completion(.notStarted(2)))), .launch(attempt(2))])
+    // What runs is not given back, but can be killed.
+    #expect(effects(&worker, .received(.takeBack(attempt(2)))).isEmpty)
+    #expect(effects(&worker, .received(.killTask(attempt(2)))) == [.signal(attempt(2), 9)])
+    #expect(
+      effects(&worker, .exited(attempt(2), .signaled(9), usage: usage))
+        == [.launch(attempt(3)), .settle(attempt(2), isSuccess: false)])
+    #expect(
+      effects(&worker, .settled(attempt(2), .succeeded), .settled(attempt(0), .succeeded))
+        == [
+          .send(.taskFinished(attempt(2), Completion(.killed))),
+          .send(.taskFinished(attempt(0), usage)),
+        ])
+    #expect(worker.attemptCount == 1)
+  }
+
   @Test func whatFollowsInALaneIsNotBegunByARankThatLeaves() {
     var worker = Worker()
     _ = effects(&worker, start(0), start(1), .received(.leave))
