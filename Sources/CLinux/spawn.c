@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -83,13 +84,25 @@ static int child_search(const struct clinux_spawn *request) {
   return seen;
 }
 
+static unsigned long descriptors_needed = 1024;
+static struct rlimit limit_before;
+
+void clinux_need_descriptors(unsigned long count) {
+  struct rlimit limit;
+  if (count <= descriptors_needed || getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  descriptors_needed = count;
+  if (limit.rlim_cur >= count) return;
+  struct rlimit more = {count < limit.rlim_max ? count : limit.rlim_max, limit.rlim_max};
+  if (setrlimit(RLIMIT_NOFILE, &more) == 0) limit_before = limit;
+}
+
 // MPI's sockets, opened when it likes and without O_CLOEXEC, must not reach the task.
 static void close_others(void) {
 #ifdef SYS_close_range
   if (raw(SYS_close_range, 3, ~0U, 0, 0) == 0) return;
 #endif
-  for (int descriptor = 3; descriptor < 1024; descriptor++)  // before Linux 5.9
-    raw(SYS_close, descriptor, 0, 0, 0);
+  for (unsigned long descriptor = 3; descriptor < descriptors_needed; descriptor++)  // before Linux 5.9
+    raw(SYS_close, (long)descriptor, 0, 0, 0);
 }
 
 static long become(int from, int to) {
@@ -126,6 +139,7 @@ static int child_main(void *argument) {
     if (error >= 0) error = become(request->error, 2);
     if (error >= 0) {
       close_others();
+      if (limit_before.rlim_cur > 0) raw(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)&limit_before, 0);
       error = -child_search(request);
     }
     *(volatile int *)&request->failure = (int)-error;

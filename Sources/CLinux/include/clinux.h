@@ -43,6 +43,10 @@ struct clinux_spawn {
 // and all that it points to. The descriptors may be closed at once.
 int clinux_spawn(struct clinux_spawn *request);
 
+// Lets this process have at least `count` descriptors, as far as its hard limit goes (setrlimit(2)).
+// What clinux_spawn starts has the limit of before: programs that use select(2) rely on it.
+void clinux_need_descriptors(unsigned long count);
+
 // Lets this thread, if clinux_spawn left it bound, go where it likes again.
 void clinux_move_home(void);
 // For a thread whose creator might have been bound.

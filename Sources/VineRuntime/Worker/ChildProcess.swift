@@ -70,6 +70,8 @@ final class ProcessLauncher {
   var hostMarks: [Int32: String] = [:]
 
   init(_ welcome: Welcome, rank: Int, spillPath: String) {
+    // A lane has the ends of two pipes and sandboxes, and MPI its sockets.
+    clinux_need_descriptors(256 + 8 * UInt(max(sysconf(Int32(_SC_NPROCESSORS_ONLN)), 1)))
     markPrefix = "VINE_MARK=\(welcome.token).\(rank)."
     runName = welcome.runName
     umask = mode_t(welcome.umask)
