@@ -18,6 +18,8 @@ final class ChildProcess {
   let space: LaunchSpace
   /// The inputs that it changed, by their places.
   var changedInputs: [Int] = []
+  /// It failed, and its disk was full then.
+  var foundDiskFull = false
 
   init(
     order: AttemptOrder, sandbox: Sandbox?, processID: Int32, start: Int64, output: OutputCapture,

@@ -507,6 +507,10 @@ package final class WorkerLoop {
     }
     finished[attempt.task] = child
     noteChangedInputs(of: child)
+    // Before the next attempt may fill it.
+    child.foundDiskFull =
+      (exit.is_signaled != 0 || exit.status != 0)
+      && child.sandbox.map { ScratchRoom.isFull($0.path) } ?? false
     events.append(
       .exited(
         attempt,
@@ -546,7 +550,7 @@ package final class WorkerLoop {
           "the task changed its input \(order.inputs[changed].name), which it shares with other "
           + "tasks; declare it with \"copy\": true to get one of its own"
       }
-      if let problem = diskProblem(of: order, in: sandbox, isSuccess: isSuccess),
+      if let problem = diskProblem(of: child, in: sandbox, isSuccess: isSuccess),
         ending == .succeeded
       {
         ending = problem.ending
@@ -592,9 +596,10 @@ package final class WorkerLoop {
 
   /// What the disk has to do with the end of an attempt whose sandbox is still there.
   private func diskProblem(
-    of order: AttemptOrder, in sandbox: Sandbox, isSuccess: Bool
+    of child: ChildProcess, in sandbox: Sandbox, isSuccess: Bool
   ) -> SandboxProblem? {
-    let isFull = !isSuccess && ScratchRoom.isFull(sandbox.path)
+    let order = child.order
+    let isFull = !isSuccess && child.foundDiskFull
     if isSuccess && order.diskMB == 0 { return nil }
     if isFull && order.diskMB == 0 {
       // It declared nothing, so nothing was kept free for it.
