@@ -166,12 +166,11 @@ static long home_words;
 static __thread uint64_t place[home_room];
 static __thread size_t place_words;  // 0: at home
 
-static int has_home(void) {
-  if (home_words == 0) {
-    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof home, home);
-    home_words = bytes > 0 ? bytes / 8 : -1;
-  }
-  return home_words > 0;
+// To be called at home. It is asked for each time: the site may change it.
+static int find_home(void) {
+  long bytes = syscall(SYS_sched_getaffinity, 0, sizeof home, home);
+  if (bytes > 0) home_words = bytes / 8;
+  return bytes > 0;
 }
 
 void clinux_start_at_home(void) {
@@ -193,7 +192,7 @@ static int bind_here(const struct clinux_spawn *request) {
   clinux_move_home();
   int here = sched_getcpu();
   if (here < 0 || (size_t)here / 64 >= words || words > home_room) return 0;
-  if (!(request->cpus[here / 64] >> (here % 64) & 1) || !has_home()) return 0;
+  if (!(request->cpus[here / 64] >> (here % 64) & 1) || !find_home()) return 0;
   if (syscall(SYS_sched_setaffinity, 0, words * 8, request->cpus) != 0) return 0;
   memcpy(place, request->cpus, words * 8);
   place_words = words;

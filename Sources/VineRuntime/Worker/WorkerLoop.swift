@@ -408,9 +408,9 @@ package final class WorkerLoop {
     do throws(SandboxProblem) {
       let sandbox = order.usesSandbox ? try room.make(for: order) : nil
       do throws(SandboxProblem) {
-        // With no other attempt here, this thread is wanted when that one ends, where it ran.
-        let child = try launcher.start(
-          order, in: sandbox, isOnly: children.isEmpty && rank != 0)
+        // With nothing else here, this thread is wanted when the attempt ends, where it ran.
+        let isOnly = children.isEmpty && core.instanceCount == 0 && rank != 0
+        let child = try launcher.start(order, in: sandbox, isOnly: isOnly)
         children[child.processID] = child
         childOfTask[attempt.task] = child.processID
         pipes.add(child)
