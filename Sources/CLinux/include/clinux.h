@@ -121,5 +121,7 @@ int clinux_affinity(uint64_t *cpus, size_t words);
 int clinux_open_at(int directory, const char *name, int flags, mode_t mode);
 // A pipe closed at exec, whose read end does not block.
 int clinux_pipe(int ends[2]);
+// Clears the flags of a pipe's write end; 1 if the pipe then is as clinux_pipe made it, and empty.
+int clinux_renew_pipe(int read_end, int write_end);
 
 #endif

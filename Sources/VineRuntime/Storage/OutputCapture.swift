@@ -57,14 +57,18 @@ final class OutputCapture {
     if spill >= 0 { close(spill) }
   }
 
-  /// Reads what is there. Returns false when the stream has ended.
-  func drain(with buffer: UnsafeMutableRawBufferPointer, roundsMax: Int = 16) -> Bool {
+  /// Reads what is there, `roundsMax` pieces at most. Returns false when the stream has ended.
+  /// `isLast`: also what a short piece may hide, since a writer may have set O_DIRECT, by which a
+  /// piece is what was written at once (pipe(2)).
+  func drain(
+    with buffer: UnsafeMutableRawBufferPointer, roundsMax: Int = 16, isLast: Bool = false
+  ) -> Bool {
     for _ in 0..<roundsMax {
       let count = read(descriptor, buffer.baseAddress, buffer.count)
       if count < 0 { return errno == EAGAIN || errno == EINTR }
       if count == 0 { return false }
       keep(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
-      if count < buffer.count { return true }
+      if count < buffer.count && !isLast { return true }
     }
     return true
   }

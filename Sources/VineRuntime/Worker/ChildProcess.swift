@@ -168,8 +168,9 @@ final class ProcessLauncher {
     }
   }
 
-  /// The pipes of an attempt that has ended, drained, for the next one. Only while no stray lives:
-  /// one would go on to write into them.
+  /// The pipes of an attempt that has ended, for the next one. Only while no stray lives: one would
+  /// go on to write into them. (So would a stranger that the attempt handed its output to, over a
+  /// socket. Nobody can see that.)
   func recyclePipes(of child: ChildProcess) {
     for pipe in [child.output.pipe, child.error.pipe] { if let pipe { sparePipes.append(pipe) } }
   }
@@ -214,7 +215,7 @@ final class ProcessLauncher {
 
   /// Kills orphans that came to this process as subreaper: those that carry the mark of an attempt
   /// that is over, and, when no attempt lives here, those without any mark (a task may clear its
-  /// environment). Returns whether there was none.
+  /// environment). Returns whether there is no child but `children` and hosts.
   @discardableResult
   func killStrays(besides children: [Int32: ChildProcess]) -> Bool {
     let found = childIDs()

@@ -27,7 +27,7 @@ final class OutputPipe {
   }
 
   /// Takes back what the last writer may have set: O_NONBLOCK belongs to the pipe's end, not to who
-  /// has it open (open(2)), and would make a program that does not expect it fail.
-  /// Returns whether the pipe is as new.
-  func renew() -> Bool { fcntl(writeEnd, F_SETFL, O_WRONLY) == 0 }
+  /// has it open (open(2)), and would make a program that does not expect it fail. Returns whether
+  /// the pipe is as new: empty, and of the usual size and mode.
+  func renew() -> Bool { clinux_renew_pipe(readEnd, writeEnd) == 1 }
 }

@@ -37,18 +37,18 @@ final class PipeWatch {
     return true
   }
 
-  /// A pipe has bytes, or its last writer is gone. Returns whether the token is a pipe's.
+  /// A pipe has bytes. Returns whether the token is a pipe's.
   func onReady(_ token: UInt64) -> Bool {
     guard let capture = pipes[token] else { return false }
     if !capture.drain(with: buffer) { forget(capture) }
     return true
   }
 
-  /// Takes what is left once the attempt has ended: all, unless strays may go on writing.
-  func finish(_ child: ChildProcess, hasStrays: Bool) {
+  /// Takes what is left once the attempt has ended; bounded, as a stray may go on writing.
+  func finish(_ child: ChildProcess) {
     fresh.removeAll { $0 === child }
     for capture in [child.output, child.error] {
-      _ = capture.drain(with: buffer, roundsMax: hasStrays ? 1024 : .max)
+      _ = capture.drain(with: buffer, roundsMax: 1024, isLast: true)
       forget(capture)
     }
   }

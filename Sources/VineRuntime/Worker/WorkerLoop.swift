@@ -446,7 +446,7 @@ package final class WorkerLoop {
     }
   }
 
-  /// A pipe has bytes, or its last writer is gone; or another rank's process has ended.
+  /// A pipe or a host's channel has something to take; or another rank's process has ended.
   package func onPipeReady(_ token: UInt64) {
     if pipes.onReady(token) { return }
     if let news = instances?.onReady(token) {
@@ -487,7 +487,7 @@ package final class WorkerLoop {
     // What the main process left behind must not outlive the attempt, nor touch its sandbox.
     child.signalGroup(SIGKILL)
     let isAlone = launcher?.killStrays(besides: children) ?? false
-    pipes.finish(child, hasStrays: !isAlone)
+    pipes.finish(child)
     if isAlone { launcher?.recyclePipes(of: child) }
     let attempt = child.order.attempt
     if DerivationRunner.isDerivation(child) {
