@@ -122,6 +122,36 @@ test_daemons_3_ranks() {
     daemons 3
 }
 
+test_output_of_one_task_is_nobody_elses() {
+    # One after the other, so that each may get the pipes of the one before.
+    need python3
+    cat >make.py <<'END'
+import json
+def python(text): return ["python3", "-c", "import fcntl, os; " + text]
+tasks = [("first", {"command": "ls /proc/$PPID/fd | wc -l"}),
+         ("flags", {"argv": python("fcntl.fcntl(1, fcntl.F_SETFL, os.O_WRONLY | os.O_NONBLOCK)")}),
+         ("waits", {"argv": python("print(fcntl.fcntl(1, fcntl.F_GETFL) & os.O_NONBLOCK)")}),
+         ("locks", {"command": "chmod 444 /proc/self/fd/1"}),
+         ("opens", {"command": "test $(stat -L -c %a /proc/self/fd/1) = 600 && echo open"}),
+         ("leaves", {"command": "setsid sh -c 'while :; do echo leak; done' & sleep 0.1"})]
+tasks += [(f"t{i}", {"command": f"echo {i}; echo e{i} >&2"}) for i in range(60)]
+tasks += [("last", {"command": "ls /proc/$PPID/fd | wc -l"})]
+for before, (name, fields) in zip([None] + tasks, tasks):
+    fields |= {"id": name} | ({"after": [before[0]]} if before else {})
+json.dump({"schema": "vine-workflow/1", "tasks": [fields for _, fields in tasks]}, open("w.json", "w"))
+END
+    python3 make.py
+    local i
+    for how in 0 2; do
+        vine "$how" 0 w.json --run-dir "run-$how"
+        said_by() { "$VINE_MPI" log "run-$how" "$1" 2>&1 | sed -n '/^[0-9a-z]*$/p'; }
+        assert_equal 0 "$(said_by waits)"
+        assert_equal open "$(said_by opens)"
+        for i in 0 1 2 30 59; do assert_equal "$i e$i" "$(said_by "t$i" | sort | xargs)"; done
+        (($(said_by last) <= $(said_by first) + 8)) || fail "$(said_by first) descriptors became $(said_by last)"
+    done
+}
+
 test_detached_families_end_with_their_task() {
     cat >w.json <<'END'
 {"schema": "vine-workflow/1", "tasks": [
