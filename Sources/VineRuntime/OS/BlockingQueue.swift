@@ -81,9 +81,10 @@ package final class BlockingQueue<Value: Sendable> {
   /// The results that are there, in the order of their ends.
   package func drain() -> [Value] {
     if pendingCount == 0 { return [] }
-    var count: UInt64 = 0
-    _ = read(shared.descriptor, &count, 8)
     let ready = shared.state.withLock { state in
+      // With the results, so that the descriptor is readable as long as there are some, and no longer.
+      var count: UInt64 = 0
+      _ = read(shared.descriptor, &count, 8)
       let ready = state.results
       state.results = []
       return ready
@@ -124,10 +125,13 @@ package final class BlockingQueue<Value: Sendable> {
       sem_wait(shared.semaphore)
       guard let item = shared.state.withLock({ $0.take() }) else { continue }
       let result = item.work()
+      let hasWaiting = shared.state.withLock { state in
+        var one: UInt64 = 1
+        _ = write(shared.descriptor, &one, 8)
+        return state.end(item, result)
+      }
       // Whoever woke for an item of this lane meanwhile has found it busy.
-      if shared.state.withLock({ $0.end(item, result) }) { sem_post(shared.semaphore) }
-      var one: UInt64 = 1
-      _ = write(shared.descriptor, &one, 8)
+      if hasWaiting { sem_post(shared.semaphore) }
     }
   }
 }

@@ -20,6 +20,21 @@ struct BlockingQueueTests {
     #expect(queue.drain().isEmpty)
   }
 
+  @Test func theDescriptorIsQuietOnceAllWasDrained() throws {
+    // A loop that waits for it would never sleep again.
+    let queue = try BlockingQueue<Int>(threadCount: 1)
+    for number in 0..<20_000 {
+      queue.submit { number }
+      // Looks at any moment, not only when it is told to.
+      while queue.pendingCount > 0 { _ = queue.drain() }
+      var entry = pollfd(fd: queue.descriptor, events: Int16(POLLIN), revents: 0)
+      guard poll(&entry, 1, 0) == 0 else {
+        Issue.record("readable after drain \(number)")
+        return
+      }
+    }
+  }
+
   @Test func aLaneIsOneAfterTheOther() throws {
     let queue = try BlockingQueue<Int>(threadCount: 4)
     let busyCounts = Mutex([0, 0, 0])
