@@ -65,13 +65,9 @@ extension ProcessLauncher {
   ) throws(RuntimeError) -> HostLaunch {
     let directory = try OwnedDescriptor.open(
       order.directory, O_RDONLY | O_DIRECTORY, to: "open the directory of a library's instance")
-    var ends: (Int32, Int32) = (-1, -1)
-    let error = withUnsafeMutableBytes(of: &ends) {
-      clinux_pipe($0.assumingMemoryBound(to: Int32.self).baseAddress)
-    }
-    if error < 0 { throw RuntimeError("make a pipe", errno: -error) }
-    let output = OutputCapture(descriptor: ends.0, spillPath: spillPath)
-    let outputEnd = OwnedDescriptor(ends.1)
+    let ends = try OutputPipe.makeEnds()
+    let output = OutputCapture(descriptor: ends.read, spillPath: spillPath)
+    let outputEnd = OwnedDescriptor(ends.write)
     let space = spareSpaces.popLast() ?? LaunchSpace()
     gatherHostText(of: order, program: program, mark: mark)
     space.fill(text, base: base)

@@ -12,13 +12,16 @@ final class OutputPipe {
   let writeEnd: Int32
 
   /// Closed at exec.
-  init() throws(RuntimeError) {
+  init() throws(RuntimeError) { (readEnd, writeEnd) = try Self.makeEnds() }
+
+  /// The ends of a new pipe, for who closes them by itself.
+  static func makeEnds() throws(RuntimeError) -> (read: Int32, write: Int32) {
     var ends: (Int32, Int32) = (-1, -1)
     let error = withUnsafeMutableBytes(of: &ends) {
       clinux_pipe($0.assumingMemoryBound(to: Int32.self).baseAddress)
     }
     if error < 0 { throw RuntimeError("make a pipe", errno: -error) }
-    (readEnd, writeEnd) = ends
+    return ends
   }
 
   deinit {
