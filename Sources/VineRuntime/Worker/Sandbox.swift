@@ -19,6 +19,40 @@ struct Sandbox {
   let path: String
   /// State of each input in the cache before the task could touch it.
   var signatures: [UInt64] = []
+  /// Monotonic nanoseconds at which an attempt got it.
+  var madeAt: Int64 = 0
+  /// How the directory was when it was last found empty.
+  var emptiness = Emptiness()
+}
+
+/// When a directory was seen to be empty, so that it need not be read again while it is as it was
+/// then: to make, rename or remove an entry changes the time that no process can set (`st_ctim`,
+/// inode(7)). File systems take it from a clock that ticks, every 10 ms at most: a change counts as
+/// seen only if it cannot have come in the tick of the change before.
+struct Emptiness {
+  /// Nanoseconds of the directory's last change; the clock is the file system's.
+  private var changeTime: Int64 = -1
+  /// Monotonic nanoseconds at which it was first seen empty with that time.
+  private var since: Int64 = .max
+  private static let tick: Int64 = 100_000_000
+
+  /// The directory was read and is empty.
+  mutating func note(_ info: stat, at now: Int64) {
+    if changeTime == info.changeNanoseconds { return }
+    changeTime = info.changeNanoseconds
+    since = now
+  }
+
+  /// Whether nothing was made in it from `start` on, when an attempt got it, until now.
+  func stillHolds(_ info: stat, from start: Int64) -> Bool {
+    changeTime == info.changeNanoseconds && start - Self.tick > since
+  }
+}
+
+extension stat {
+  fileprivate var changeNanoseconds: Int64 {
+    Int64(st_ctim.tv_sec) &* 1_000_000_000 &+ Int64(st_ctim.tv_nsec)
+  }
 }
 
 /// A name in a directory that no symbolic link led to, so that nothing a task makes in its sandbox
@@ -90,6 +124,7 @@ final class SandboxRoom {
       throw problem(code, "cannot make a sandbox")
     }
     if let known = takeUnused() { sandbox = known } else { sandbox = try makeDirectory() }
+    sandbox.madeAt = monotonicNanoseconds()
     do throws(SandboxProblem) {
       for input in order.inputs {
         sandbox.signatures.append(try link(input, into: sandbox))
@@ -321,12 +356,17 @@ final class SandboxRoom {
       unlinkat(sandbox.descriptor, input.name, 0)
     }
     // Whether it still is where it was is looked at when it is used again.
-    if clinux_is_empty(sandbox.descriptor) == 1 {
-      unused.append(
-        Sandbox(number: sandbox.number, descriptor: sandbox.descriptor, path: sandbox.path))
-    } else {
-      drop(sandbox)
+    var emptiness = sandbox.emptiness
+    let isUntouched = emptiness.stillHolds(info, from: sandbox.madeAt)
+    if !isUntouched {
+      guard clinux_is_empty(sandbox.descriptor) == 1, fstat(sandbox.descriptor, &info) == 0
+      else { return drop(sandbox) }
+      emptiness.note(info, at: monotonicNanoseconds())
     }
+    unused.append(
+      Sandbox(
+        number: sandbox.number, descriptor: sandbox.descriptor, path: sandbox.path,
+        emptiness: emptiness))
   }
 
   /// Removes a sandbox for good.
