@@ -35,6 +35,7 @@ final class Agent {
   private let bulk: BulkTransfer?
   private let queue: BlockingQueue<HelperResult>
   private let chunks: BlockingQueue<ChunkResult>
+  private let remover: Remover
   private let incoming: Incoming
   private let serving: Serving
   private(set) var totals = WorkerTotals()
@@ -47,9 +48,10 @@ final class Agent {
 
   init(
     scratch: ScratchDirectory, runName: String, mailbox: Mailbox, bulk: BulkTransfer?,
-    queue: BlockingQueue<HelperResult>, chunks: BlockingQueue<ChunkResult>
+    queue: BlockingQueue<HelperResult>, chunks: BlockingQueue<ChunkResult>, remover: Remover
   ) {
     self.scratch = scratch
+    self.remover = remover
     self.chunks = chunks
     self.runName = runName
     self.mailbox = mailbox
@@ -188,14 +190,9 @@ final class Agent {
   func unlink(_ value: FileValue) {
     incoming.forget(value)
     let path = cachePath(value)
-    if Glibc.unlink(path) == 0 || errno == ENOENT { return }
-    // A tree may be large: it gets out of the way now and is removed beside the loop.
-    let trash = scratch.part("trash-\(value.file.rawValue)-\(monotonicNanoseconds())")
-    if rename(path, trash) != 0 { return }
-    queue.submit {
-      FileTree.remove(trash)
-      return .removed
-    }
+    var info = stat()
+    if lstat(path, &info) != 0 { return }
+    if Remover.isLong(info) { remover.remove(path) } else { Glibc.unlink(path) }
   }
 
   func commit(_ order: CommitOrder) {

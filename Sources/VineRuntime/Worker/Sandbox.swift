@@ -106,6 +106,8 @@ final class SandboxRoom {
   private let cache: Int32
   private var unused: [Sandbox] = []
   private var madeCount = 0
+  /// Removes what attempts leave, if it is set.
+  var remover: Remover?
 
   init(path: String, cachePath: String) throws(RuntimeError) {
     self.path = path
@@ -353,6 +355,8 @@ final class SandboxRoom {
     // Names in directories are left to the removal below: a task may have put a link in their way.
     for input in order.inputs
     where !input.isDirectory && !input.name.utf8.contains(UInt8(ascii: "/")) {
+      // What is linked has its name in the cache still.
+      if input.isCopy && isLong(input.name, in: sandbox) { continue }
       unlinkat(sandbox.descriptor, input.name, 0)
     }
     // Whether it still is where it was is looked at when it is used again.
@@ -360,7 +364,7 @@ final class SandboxRoom {
     let isUntouched = emptiness.stillHolds(info, from: sandbox.madeAt)
     if !isUntouched {
       guard clinux_is_empty(sandbox.descriptor) == 1, fstat(sandbox.descriptor, &info) == 0
-      else { return drop(sandbox) }
+      else { return drop(sandbox, isDiskCounted: order.diskMB > 0) }
       emptiness.note(info, at: monotonicNanoseconds())
     }
     unused.append(
@@ -369,10 +373,21 @@ final class SandboxRoom {
         emptiness: emptiness))
   }
 
-  /// Removes a sandbox for good.
-  private func drop(_ sandbox: Sandbox) {
+  private func isLong(_ name: String, in sandbox: Sandbox) -> Bool {
+    var info = stat()
+    return fstatat(sandbox.descriptor, name, &info, AT_SYMLINK_NOFOLLOW) == 0
+      && Remover.isLong(info)
+  }
+
+  /// Removes a sandbox for good; at once if the manager counts what is in it, and gives its room to
+  /// another when this attempt's end is told.
+  private func drop(_ sandbox: Sandbox, isDiskCounted: Bool = false) {
     close(sandbox.descriptor)
-    FileTree.remove(sandbox.path)
+    if let remover, !isDiskCounted {
+      remover.remove(sandbox.path)
+    } else {
+      FileTree.remove(sandbox.path)
+    }
   }
 }
 

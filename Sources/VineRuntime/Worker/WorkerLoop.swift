@@ -17,6 +17,7 @@ package final class WorkerLoop {
   private var welcome: Welcome?
   private var scratch: ScratchDirectory?
   private var room: SandboxRoom?
+  private var remover: Remover?
   private var launcher: ProcessLauncher?
   private var spool: OutputSpool?
   private var instances: InstanceRoom?
@@ -151,6 +152,7 @@ package final class WorkerLoop {
       }
       for event in batch {
         if let error = event.fullDiskError, let scratch {
+          remover?.finish()
           let free = ScratchRoom.free(at: scratch.path, after: error)
           core.handle(.diskMeasured(free), at: now, effects: &effects)
         }
@@ -171,6 +173,7 @@ package final class WorkerLoop {
   var servesNode: Bool { siblings.isAgent }
 
   private func takeHelperResults() -> Int {
+    _ = remover?.isIdle
     let results = queue.drain()
     for result in results {
       if case .derived(let event, let text) = result {
@@ -295,7 +298,11 @@ package final class WorkerLoop {
     siblings.begin(welcome)
     let scratch = try ScratchDirectory.open(welcome.scratch, token: welcome.token)
     self.scratch = scratch
+    let remover = try Remover(prefix: scratch.part("trash-\(rank)-"))
+    self.remover = remover
+    poll.add(remover.descriptor, token: PollToken.workerHelpers)
     room = try SandboxRoom(path: scratch.sandboxes(of: rank), cachePath: scratch.cache)
+    room?.remover = remover
     let launcher = ProcessLauncher(
       welcome, rank: rank, spillPath: scratch.part("output-\(rank)"))
     launcher.lookingNanoseconds = looking.nanosecondsOfHosts
@@ -315,7 +322,7 @@ package final class WorkerLoop {
     }
     agent = Agent(
       scratch: scratch, runName: welcome.runName, mailbox: mailbox, bulk: bulk, queue: queue,
-      chunks: chunks)
+      chunks: chunks, remover: remover)
     keeper = Keeper(scratch: scratch, runName: welcome.runName, queue: queue)
     if let room {
       derivations = DerivationRunner(
@@ -666,9 +673,9 @@ package final class WorkerLoop {
       complain("vine-mpi: \(hostName()): a function inside this rank does not return; leaving")
       _exit(1)
     }
-    guard core.attemptCount == 0 || isStuck, queue.pendingCount == 0, agent?.isMoving != true else {
-      return
-    }
+    guard core.attemptCount == 0 || isStuck, queue.pendingCount == 0, remover?.isIdle != false,
+      agent?.isMoving != true
+    else { return }
     if core.instanceCount > 0 && !isTeardownOver() { return }
     if adopter?.hasEnded() == false { return }
     if !hasAnnouncedLeaving {

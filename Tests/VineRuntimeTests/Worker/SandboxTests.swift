@@ -204,4 +204,69 @@ struct SandboxTests {
     #expect(problem?.ending == .wrongOutputKind(0))
     #expect(problem?.reason == "output t holds a symbolic link d/link that leads out of it")
   }
+
+  /// A directory that was seen empty long ago is not read again, but what is in it is seen.
+  @Test func whatAnAttemptLeavesIsNeverTheNextOnes() throws {
+    let fixture = try Fixture()
+    let order = fixture.order()
+    for turn in 0..<4 {
+      let sandbox = try fixture.room.make(for: order)
+      #expect(FileTree.entries(of: sandbox.path).entries.isEmpty, "turn \(turn)")
+      // The second time, it is as it was for longer than a tick of any clock.
+      if turn == 1 { usleep(120_000) }
+      let next = try fixture.room.make(for: order)
+      #expect(FileTree.entries(of: next.path).entries.isEmpty, "turn \(turn)")
+      if turn > 0 { symlink("nowhere", "\(next.path)/.left") }
+      fixture.room.recycle(next, order)
+      fixture.room.recycle(sandbox, order)
+    }
+  }
+
+  @Test func anEmptyDirectoryCountsAsSuchOnlyWhileItIsUnchanged() throws {
+    let directory = try TemporaryDirectory()
+    var info = stat()
+    #expect(lstat(directory.path, &info) == 0)
+    var emptiness = Emptiness()
+    #expect(!emptiness.stillHolds(info, from: 1_000_000_000))
+    emptiness.note(info, at: 1_000_000_000)
+    // A change in the tick of the one before would have left the same time.
+    #expect(!emptiness.stillHolds(info, from: 1_000_000_000))
+    #expect(!emptiness.stillHolds(info, from: 1_050_000_000))
+    #expect(emptiness.stillHolds(info, from: 1_200_000_000))
+    // To be seen empty again does not make it younger.
+    emptiness.note(info, at: 1_190_000_000)
+    #expect(emptiness.stillHolds(info, from: 1_200_000_000))
+    usleep(20_000)
+    try directory.write("", to: "file")
+    unlink("\(directory.path)/file")
+    var later = stat()
+    #expect(lstat(directory.path, &later) == 0)
+    #expect(!emptiness.stillHolds(later, from: 2_000_000_000))
+    // No process can give a directory the time back that it had.
+    var times = [info.st_atim, info.st_mtim]
+    #expect(utimensat(AT_FDCWD, directory.path, &times, 0) == 0)
+    #expect(lstat(directory.path, &later) == 0)
+    #expect(!emptiness.stillHolds(later, from: 2_000_000_000))
+  }
+
+  @Test func whatAnAttemptLeavesIsRemovedBesideTheLoop() throws {
+    let fixture = try Fixture()
+    let remover = try Remover(prefix: "\(fixture.directory.path)/trash-")
+    fixture.room.remover = remover
+    let order = fixture.order()
+    let sandbox = try fixture.room.make(for: order)
+    try fixture.directory.write("left", to: "room/1/file")
+    fixture.room.recycle(sandbox, order)
+    #expect(!fixture.exists("room/1"))
+    #expect(!remover.isIdle || !fixture.exists("trash-1"))
+    remover.finish()
+    #expect(!fixture.exists("trash-1"))
+    // Where the manager counts the disk that a task may fill, it is free when the task has ended.
+    var counted = order
+    counted.diskMB = 1
+    let second = try fixture.room.make(for: counted)
+    try fixture.directory.write("left", to: "room/2/file")
+    fixture.room.recycle(second, counted)
+    #expect(remover.isIdle && !fixture.exists("room/2"))
+  }
 }
