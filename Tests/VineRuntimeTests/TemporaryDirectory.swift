@@ -8,8 +8,8 @@ import Glibc
 final class TemporaryDirectory {
   let path: String
 
-  init() throws {
-    var template = Array("/tmp/vine-test-XXXXXX".utf8CString)
+  init(below parent: String = "/tmp") throws {
+    var template = Array("\(parent)/vine-test-XXXXXX".utf8CString)
     guard mkdtemp(&template) != nil else {
       throw RuntimeError("make a test directory", errno: errno)
     }

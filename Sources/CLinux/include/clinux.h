@@ -101,6 +101,15 @@ int clinux_exchange(const char *one, const char *other);
 // possible. Returns the bytes copied, less than `count` only at the end of the input.
 int64_t clinux_copy(int from, int to, int64_t count);
 
+// Reads or writes `count` bytes at `at`, if that waits for no device: 0, else -EAGAIN, and what was
+// read or written then may be a part. Data in the page cache (preadv2(2), RWF_NOWAIT, of file systems
+// that have it) and files in memory wait for none.
+int clinux_read_at_once(int descriptor, void *bytes, size_t count, off_t at);
+int clinux_write_at_once(int descriptor, const void *bytes, size_t count, off_t at);
+// How many processes and threads of this machine run or are ready to (proc(5), /proc/loadavg), by a
+// descriptor of that file; -errno if that is unknown.
+int clinux_running_count(int descriptor);
+
 // Opens the directory that `path` lies in, below `directory`, one name at a time and through no
 // symbolic link: -ELOOP where one stands in the way. With `is_made`, absent directories are made.
 // `last` becomes the last name of `path`.

@@ -24,11 +24,33 @@ struct OutgoingKey: Hashable {
   let tag: Int32
 }
 
+/// How fast a stream is, and so how many of its chunks may be on their way at once.
+struct StreamPace {
+  /// 4 MiB are 34 ms of a link of 1 Gbit/s: a rank that has to wait for a processor for so long does
+  /// not leave the link idle.
+  static let windowCountMax = 4
+  /// Where chunks come faster than every 2 ms, what counts is that they are still in a cache when
+  /// they are stored or sent.
+  private static let windowCountMin = 2
+  private static let slowInterval: Int64 = 2_000_000
+
+  private var last: Int64?
+  /// Nanoseconds between two chunks, in the mean of about the last four.
+  private var interval: Int64 = 0
+
+  /// `count` chunks, at least one, came or went. `now`: monotonic nanoseconds.
+  mutating func note(_ count: Int, at now: Int64) {
+    if let last { interval += ((now - last) / Int64(count) - interval) / 4 }
+    last = now
+  }
+
+  var isSlow: Bool { interval > Self.slowInterval }
+
+  var windowCount: Int { isSlow ? Self.windowCountMax : Self.windowCountMin }
+}
+
 final class BulkTransfer {
-  /// Chunks of a stream on their way at once, and chunks that were received and not yet stored.
-  /// 8 MiB are 67 ms of a link of 1 Gbit/s: a rank that has to wait for a processor for so long
-  /// does not leave the link idle.
-  static let windowCount = 8
+  /// Chunks that were received and not yet stored, beyond the window.
   private static let heldCountMax = 4
 
   private struct Message {
@@ -47,6 +69,7 @@ final class BulkTransfer {
     /// What comes is thrown away.
     var isDraining = false
     var inFlight: Deque<Message> = []
+    var pace = StreamPace()
 
     var postedCount: Int { arrivedCount + inFlight.count }
     var hasEnded: Bool { limit.map { arrivedCount >= $0 } ?? false }
@@ -116,8 +139,9 @@ final class BulkTransfer {
 
   private func postReceives(_ stream: inout IncomingStream) {
     guard stream.isPosting, !lost.contains(stream.rank) else { return }
-    while stream.inFlight.count < Self.windowCount,
-      stream.heldCount + stream.inFlight.count < Self.windowCount + Self.heldCountMax,
+    let windowCount = stream.pace.windowCount
+    while stream.inFlight.count < windowCount,
+      stream.heldCount + stream.inFlight.count < windowCount + Self.heldCountMax,
       stream.postedCount < stream.limit ?? .max
     {
       var message = Message(request: cmpi_request_null(), buffer: pool.take())
@@ -153,6 +177,7 @@ final class BulkTransfer {
         stream.heldCount += 1
       }
       stream.arrivedCount += 1
+      stream.pace.note(1, at: monotonicNanoseconds())
       receivedByteCount += Int64(count)
       postReceives(&stream)
     }
@@ -174,9 +199,9 @@ final class BulkTransfer {
   /// Chunks of a stream that MPI still reads.
   func sendingCount(_ key: OutgoingKey) -> Int { outgoing[key]?.count ?? 0 }
 
-  /// The streams of which a chunk has left since the last call.
-  func takeSent() -> [OutgoingKey] {
-    var moved: [OutgoingKey] = []
+  /// The streams of which chunks have left since the last call, and how many.
+  func takeSent() -> [(key: OutgoingKey, count: Int)] {
+    var moved: [(key: OutgoingKey, count: Int)] = []
     for key in outgoing.keys where !lost.contains(key.rank) {
       guard var messages = outgoing[key] else { continue }
       let before = messages.count
@@ -189,7 +214,7 @@ final class BulkTransfer {
       }
       if messages.count == before { continue }
       outgoing[key] = messages.isEmpty ? nil : messages
-      moved.append(key)
+      moved.append((key, before - messages.count))
     }
     return moved
   }

@@ -34,7 +34,7 @@ final class Agent {
   private let mailbox: Mailbox
   private let bulk: BulkTransfer?
   private let queue: BlockingQueue<HelperResult>
-  private let chunks: BlockingQueue<ChunkResult>
+  private let chunks: ChunkHelpers
   private let remover: Remover
   private let incoming: Incoming
   private let serving: Serving
@@ -48,7 +48,7 @@ final class Agent {
 
   init(
     scratch: ScratchDirectory, runName: String, mailbox: Mailbox, bulk: BulkTransfer?,
-    queue: BlockingQueue<HelperResult>, chunks: BlockingQueue<ChunkResult>, remover: Remover
+    queue: BlockingQueue<HelperResult>, chunks: ChunkHelpers, remover: Remover
   ) {
     self.scratch = scratch
     self.remover = remover

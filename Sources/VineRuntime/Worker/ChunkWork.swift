@@ -64,6 +64,18 @@ enum ChunkWork {
     return (sum, write(buffer, byteCount: byteCount, at: index, in: part))
   }
 
+  /// The same if no device has to be waited for; nil: one has to, and nothing is stored.
+  static func storeAtOnce(
+    _ buffer: ChunkBuffer, byteCount: Int, at index: Int, in part: HeldDescriptor
+  ) -> (sum: UInt32, error: Int32)? {
+    let sum = sum(of: buffer.bytes, count: byteCount)
+    if sum != buffer.sum(behind: byteCount) { return (sum, EBADMSG) }
+    if isZero(buffer.bytes, count: byteCount) { return (sum, 0) }
+    let start = off_t(index) * off_t(Limits.chunkByteCount)
+    let error = clinux_write_at_once(part.number, buffer.bytes, byteCount, start)
+    return error == 0 ? (sum, 0) : nil
+  }
+
   /// Reads a chunk of the original, sums it up and writes it. EBUSY: the original is shorter than it
   /// was, or has another version now, where that is not 0.
   static func copy(
@@ -123,6 +135,19 @@ enum ChunkWork {
       done += count
     }
     return 0
+  }
+
+  /// The same if no device has to be waited for; false: one has to, or something is wrong.
+  static func readAtOnce(
+    _ file: HeldDescriptor, into buffer: ChunkBuffer, byteCount: Int, at index: Int
+  ) -> Bool {
+    let start = off_t(index) * off_t(Limits.chunkByteCount)
+    return clinux_read_at_once(file.number, buffer.bytes, byteCount, start) == 0
+  }
+
+  /// Puts the sum behind a chunk's data; nil: it has to be found.
+  static func setSum(_ sum: UInt32?, of buffer: ChunkBuffer, byteCount: Int) {
+    buffer.setSum(sum ?? Self.sum(of: buffer.bytes, count: byteCount), behind: byteCount)
   }
 
   /// Makes the part file of a file of known size.

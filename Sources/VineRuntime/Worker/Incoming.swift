@@ -10,7 +10,7 @@ final class Incoming {
   let scratch: ScratchDirectory
   let mailbox: Mailbox
   let bulk: BulkTransfer?
-  let chunks: BlockingQueue<ChunkResult>
+  let chunks: ChunkHelpers
   let pool: ChunkPool
   /// Reads along; set once.
   weak var serving: Serving?
@@ -35,7 +35,7 @@ final class Incoming {
 
   init(
     scratch: ScratchDirectory, mailbox: Mailbox, bulk: BulkTransfer?,
-    chunks: BlockingQueue<ChunkResult>
+    chunks: ChunkHelpers
   ) {
     self.scratch = scratch
     self.mailbox = mailbox

@@ -64,7 +64,7 @@ extension Incoming {
     guard let shape = partial.shape, let original = partial.original,
       let part = partial.descriptor
     else { return }
-    while partial.readsInFlight < Self.readsAheadMax, let index = nextToRead(of: partial) {
+    while partial.readsInFlight < readsMax(of: partial), let index = nextToRead(of: partial) {
       let place = ChunkPlace(
         number: partial.number, epoch: partial.epoch, index: index, tag: 0)
       let size = shape.chunkSize(index)
@@ -78,6 +78,13 @@ extension Incoming {
         return .stored(place, sum: sum, buffer, error: error)
       }
     }
+  }
+
+  /// Where all processors are taken, and everybody who reads along does that slowly, to read fast would
+  /// only take processors from those who pass on what was read.
+  private func readsMax(of partial: PartialFile) -> Int {
+    let isAhead = !partial.followers.isEmpty && partial.followers.allSatisfy { $0.pace.isSlow }
+    return isAhead && chunks.isLoaded ? 1 : Self.readsAheadMax
   }
 
   /// First what others wait for, then what the transfer itself needs.

@@ -204,13 +204,9 @@ extension Incoming {
     guard stream.chunks.contains(index), index < shape.chunkCount else { return onMismatch(stream) }
     let size = shape.chunkSize(index)
     guard arrival.byteCount == size + ChunkBuffer.sumByteCount else { return onMismatch(stream) }
-    let buffer = arrival.buffer
     stream.arrivedCount += 1
     partial.storesInFlight += 1
-    chunks.submit(lane: partial.number) {
-      let (sum, error) = ChunkWork.store(buffer, byteCount: size, at: index, in: part)
-      return .stored(place, sum: sum, buffer, error: error)
-    }
+    chunks.store(arrival.buffer, byteCount: size, at: place, in: part)
   }
 
   /// A chunk was stored, or was not worth it.

@@ -133,7 +133,7 @@ final class PartialFile {
     sums[index] = sum
     recent.append((index, buffer))
     let sourceCount = helpers.count + 1
-    let keptCount = followers.isEmpty ? 0 : BulkTransfer.windowCount * sourceCount
+    let keptCount = followers.isEmpty ? 0 : StreamPace.windowCountMax * sourceCount
     while recent.count > keptCount { recent.removeFirst() }
     return true
   }

@@ -22,6 +22,7 @@ final class OutgoingFile {
   fileprivate var nextRead: Int
   fileprivate var nextSend: Int
   fileprivate var ready: [Int: ChunkBuffer] = [:]
+  fileprivate(set) var pace = StreamPace()
   /// The peer knows that what it gets is right.
   fileprivate var hasVerdict: Bool
 
@@ -262,7 +263,7 @@ final class Serving {
   private func fill(_ file: OutgoingFile) {
     guard let bulk else { return }
     while file.nextRead < file.chunks.upperBound, isThere(file.nextRead, of: file),
-      file.nextRead - file.nextSend + bulk.sendingCount(file.key) < BulkTransfer.windowCount
+      file.nextRead - file.nextSend + bulk.sendingCount(file.key) < file.pace.windowCount
     {
       obtain(file.nextRead, of: file)
       file.nextRead += 1
@@ -279,7 +280,8 @@ final class Serving {
 
   private func obtain(_ index: Int, of file: OutgoingFile) {
     let size = file.shape.chunkSize(index)
-    let (key, pool) = (file.key, incoming.pool)
+    let sum: UInt32?
+    let source: HeldDescriptor
     switch file.origin {
     case .partial(let partial):
       if let buffer = partial.buffer(of: index) {
@@ -287,21 +289,11 @@ final class Serving {
         return
       }
       guard let part = partial.descriptor else { return }
-      let sum = partial.sum(of: index)
-      incoming.chunks.submit {
-        let buffer = pool.take()
-        let error = ChunkWork.read(part, into: buffer, byteCount: size, at: index)
-        buffer.setSum(sum, behind: size)
-        return .read(key, index: index, buffer, error: error)
-      }
-    case .cached(let cached):
-      incoming.chunks.submit {
-        let buffer = pool.take()
-        let error = ChunkWork.read(cached, into: buffer, byteCount: size, at: index)
-        buffer.setSum(ChunkWork.sum(of: buffer.bytes, count: size), behind: size)
-        return .read(key, index: index, buffer, error: error)
-      }
+      (sum, source) = (partial.sum(of: index), part)
+    case .cached(let cached): (sum, source) = (nil, cached)
     }
+    incoming.chunks.read(
+      source, incoming.pool.take(), byteCount: size, at: index, sum: sum, for: file.key)
   }
 
   private func push(_ file: OutgoingFile) {
@@ -350,8 +342,11 @@ final class Serving {
   /// Moves sending on; returns whether a chunk has left.
   func progress() -> Bool {
     let sent = bulk?.takeSent() ?? []
-    for key in sent {
-      if let file = files[key] { fill(file) }
+    let now = sent.isEmpty ? 0 : monotonicNanoseconds()
+    for (key, count) in sent {
+      guard let file = files[key] else { continue }
+      file.pace.note(count, at: now)
+      fill(file)
     }
     return !sent.isEmpty
   }

@@ -27,7 +27,7 @@ package final class WorkerLoop {
   private var adopter: Adopter?
   private let bulk: BulkTransfer?
   private let queue: BlockingQueue<HelperResult>
-  private let chunks: BlockingQueue<ChunkResult>
+  private let chunks: ChunkHelpers
   private var orders: [TaskID: AttemptOrder] = [:]
   private var fetchOrders: [TransferID: FetchOrder] = [:]
   private var earlyFrames: [(bytes: [UInt8], rank: Int)] = []
@@ -64,7 +64,7 @@ package final class WorkerLoop {
     bulk = (mpi?.size ?? 1) > 1 ? mpi.map { BulkTransfer(mpi: $0) } : nil
     queue = try BlockingQueue(threadCount: isAgent ? 4 : 1)
     poll.add(queue.descriptor, token: PollToken.workerHelpers)
-    chunks = try BlockingQueue(threadCount: 2)
+    chunks = try ChunkHelpers(threadCount: 2)
     poll.add(chunks.descriptor, token: PollToken.workerHelpers)
     var registration = Registration(
       build: BuildIdentity.text, hostName: hostName(), nodeKey: UInt32(nodeKey),
@@ -87,7 +87,7 @@ package final class WorkerLoop {
   /// several are on their way at once. At 10 GB/s, half a megabyte comes in the least; at the speed of a
   /// slow link, looks that find nothing would take processors from those who copy.
   package var pauseWhileMoving: Int64 {
-    min(max((monotonicNanoseconds() - lastMove) / 4, 50_000), 400_000)
+    min(max((monotonicNanoseconds() - lastMove) / 4, 50_000), 1_000_000)
   }
 
   /// When a call last went to an instance or came back, on the monotonic clock.
