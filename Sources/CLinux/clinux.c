@@ -383,7 +383,7 @@ int clinux_is_empty(int descriptor) {
   }
 }
 
-static int is_in_memory(int descriptor) {
+int clinux_is_in_memory(int descriptor) {
   struct statfs info;
   return fstatfs(descriptor, &info) == 0 && (info.f_type == TMPFS_MAGIC || info.f_type == RAMFS_MAGIC);
 }
@@ -391,14 +391,7 @@ static int is_in_memory(int descriptor) {
 int clinux_read_at_once(int descriptor, void *bytes, size_t count, off_t at) {
   struct iovec piece = {bytes, count};
   ssize_t done = preadv2(descriptor, &piece, 1, at, RWF_NOWAIT);
-  if (done < 0 && errno != EAGAIN && is_in_memory(descriptor)) done = pread(descriptor, bytes, count, at);
-  return done == (ssize_t)count ? 0 : -EAGAIN;
-}
-
-int clinux_write_at_once(int descriptor, const void *bytes, size_t count, off_t at) {
-  struct iovec piece = {(void *)bytes, count};
-  ssize_t done = pwritev2(descriptor, &piece, 1, at, RWF_NOWAIT);
-  if (done < 0 && errno != EAGAIN && is_in_memory(descriptor)) done = pwrite(descriptor, bytes, count, at);
+  if (done < 0 && errno != EAGAIN && clinux_is_in_memory(descriptor)) done = pread(descriptor, bytes, count, at);
   return done == (ssize_t)count ? 0 : -EAGAIN;
 }
 

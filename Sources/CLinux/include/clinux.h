@@ -101,11 +101,12 @@ int clinux_exchange(const char *one, const char *other);
 // possible. Returns the bytes copied, less than `count` only at the end of the input.
 int64_t clinux_copy(int from, int to, int64_t count);
 
-// Reads or writes `count` bytes at `at`, if that waits for no device: 0, else -EAGAIN, and what was
-// read or written then may be a part. Data in the page cache (preadv2(2), RWF_NOWAIT, of file systems
-// that have it) and files in memory wait for none.
+// Reads `count` bytes at `at`, if that waits for no device: 0, else -EAGAIN, with a part read or none.
+// Data in the page cache (preadv2(2), RWF_NOWAIT, of file systems that have it) and files in memory,
+// as long as nothing of them was swapped out, wait for none.
 int clinux_read_at_once(int descriptor, void *bytes, size_t count, off_t at);
-int clinux_write_at_once(int descriptor, const void *bytes, size_t count, off_t at);
+// Whether the file is in memory: tmpfs(5), ramfs.
+int clinux_is_in_memory(int descriptor);
 // How many processes and threads of this machine run or are ready to (proc(5), /proc/loadavg), by a
 // descriptor of that file; -errno if that is unknown.
 int clinux_running_count(int descriptor);

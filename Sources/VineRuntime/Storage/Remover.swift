@@ -8,6 +8,9 @@ final class Remover {
   /// What is smaller is removed sooner than handed over.
   static let directByteCountMax: Int64 = 8 << 20
 
+  /// Who makes files faster than they are removed has to wait.
+  private static let pendingCountMax = 4
+
   private let queue: BlockingQueue<Void>
   private let prefix: String
   private var count = 0
@@ -32,7 +35,7 @@ final class Remover {
   func remove(_ path: String) {
     count += 1
     let trash = "\(prefix)\(count)"
-    if rename(path, trash) != 0 {
+    if (!isIdle && queue.pendingCount >= Self.pendingCountMax) || rename(path, trash) != 0 {
       FileTree.remove(path)
       return
     }

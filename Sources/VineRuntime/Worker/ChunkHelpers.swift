@@ -86,16 +86,14 @@ final class ChunkHelpers {
   func store(
     _ buffer: ChunkBuffer, byteCount: Int, at place: ChunkPlace, in part: HeldDescriptor
   ) {
-    if isLoopsOwn,
-      let (sum, error) = ChunkWork.storeAtOnce(
-        buffer, byteCount: byteCount, at: place.index, in: part)
-    {
-      results.append(.stored(place, sum: sum, buffer, error: error))
-      return
-    }
-    queue.submit(lane: place.number) {
+    let store: BlockingQueue<ChunkResult>.Work = {
       let (sum, error) = ChunkWork.store(buffer, byteCount: byteCount, at: place.index, in: part)
       return .stored(place, sum: sum, buffer, error: error)
+    }
+    if isLoopsOwn && clinux_is_in_memory(part.number) == 1 {
+      results.append(store())
+    } else {
+      queue.submit(lane: place.number, store)
     }
   }
 }

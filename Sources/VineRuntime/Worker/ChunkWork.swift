@@ -64,18 +64,6 @@ enum ChunkWork {
     return (sum, write(buffer, byteCount: byteCount, at: index, in: part))
   }
 
-  /// The same if no device has to be waited for; nil: one has to, and nothing is stored.
-  static func storeAtOnce(
-    _ buffer: ChunkBuffer, byteCount: Int, at index: Int, in part: HeldDescriptor
-  ) -> (sum: UInt32, error: Int32)? {
-    let sum = sum(of: buffer.bytes, count: byteCount)
-    if sum != buffer.sum(behind: byteCount) { return (sum, EBADMSG) }
-    if isZero(buffer.bytes, count: byteCount) { return (sum, 0) }
-    let start = off_t(index) * off_t(Limits.chunkByteCount)
-    let error = clinux_write_at_once(part.number, buffer.bytes, byteCount, start)
-    return error == 0 ? (sum, 0) : nil
-  }
-
   /// Reads a chunk of the original, sums it up and writes it. EBUSY: the original is shorter than it
   /// was, or has another version now, where that is not 0.
   static func copy(

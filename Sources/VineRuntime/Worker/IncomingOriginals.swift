@@ -80,10 +80,11 @@ extension Incoming {
     }
   }
 
-  /// Where all processors are taken, and everybody who reads along does that slowly, to read fast would
-  /// only take processors from those who pass on what was read.
+  /// Where all processors are taken, and everybody who reads along has more before him than his link
+  /// takes, to read fast would only take processors from those who pass on what was read.
   private func readsMax(of partial: PartialFile) -> Int {
-    let isAhead = !partial.followers.isEmpty && partial.followers.allSatisfy { $0.pace.isSlow }
+    let followers = partial.followers
+    let isAhead = !followers.isEmpty && followers.allSatisfy { $0.hasBacklog(in: partial.book) }
     return isAhead && chunks.isLoaded ? 1 : Self.readsAheadMax
   }
 

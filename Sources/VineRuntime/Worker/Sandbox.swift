@@ -39,6 +39,8 @@ struct Emptiness {
   /// The directory was read and is empty.
   mutating func note(_ info: stat, at now: Int64) {
     if changeTime == info.changeNanoseconds { return }
+    // A file system that knows whole seconds only.
+    if info.st_ctim.tv_nsec == 0 { return changeTime = -1 }
     changeTime = info.changeNanoseconds
     since = now
   }
@@ -346,7 +348,7 @@ final class SandboxRoom {
   // MARK: Emptying
 
   /// Empties a sandbox and keeps its directory for the next attempt.
-  func recycle(_ sandbox: Sandbox, _ order: AttemptOrder) {
+  func recycle(_ sandbox: Sandbox, _ order: AttemptOrder, hasFailed: Bool = false) {
     // The task may have locked the next one out.
     var info = stat()
     if fstat(sandbox.descriptor, &info) != 0 || info.st_mode & 0o7777 != 0o700 {
@@ -355,28 +357,23 @@ final class SandboxRoom {
     // Names in directories are left to the removal below: a task may have put a link in their way.
     for input in order.inputs
     where !input.isDirectory && !input.name.utf8.contains(UInt8(ascii: "/")) {
-      // What is linked has its name in the cache still.
-      if input.isCopy && isLong(input.name, in: sandbox) { continue }
       unlinkat(sandbox.descriptor, input.name, 0)
     }
     // Whether it still is where it was is looked at when it is used again.
     var emptiness = sandbox.emptiness
     let isUntouched = emptiness.stillHolds(info, from: sandbox.madeAt)
     if !isUntouched {
-      guard clinux_is_empty(sandbox.descriptor) == 1, fstat(sandbox.descriptor, &info) == 0
-      else { return drop(sandbox, isDiskCounted: order.diskMB > 0) }
+      guard fstat(sandbox.descriptor, &info) == 0, clinux_is_empty(sandbox.descriptor) == 1 else {
+        // Its own copies of inputs, and outputs that it did not finish, are counted as well.
+        let isDiskCounted = order.diskMB > 0 || hasFailed || order.inputs.contains(where: \.isCopy)
+        return drop(sandbox, isDiskCounted: isDiskCounted)
+      }
       emptiness.note(info, at: monotonicNanoseconds())
     }
     unused.append(
       Sandbox(
         number: sandbox.number, descriptor: sandbox.descriptor, path: sandbox.path,
         emptiness: emptiness))
-  }
-
-  private func isLong(_ name: String, in sandbox: Sandbox) -> Bool {
-    var info = stat()
-    return fstatat(sandbox.descriptor, name, &info, AT_SYMLINK_NOFOLLOW) == 0
-      && Remover.isLong(info)
   }
 
   /// Removes a sandbox for good; at once if the manager counts what is in it, and gives its room to

@@ -22,7 +22,7 @@ final class OutgoingFile {
   fileprivate var nextRead: Int
   fileprivate var nextSend: Int
   fileprivate var ready: [Int: ChunkBuffer] = [:]
-  fileprivate(set) var pace = StreamPace()
+  fileprivate var pace = StreamPace()
   /// The peer knows that what it gets is right.
   fileprivate var hasVerdict: Bool
 
@@ -39,6 +39,12 @@ final class OutgoingFile {
     self.hasVerdict = hasVerdict
     nextRead = chunks.lowerBound
     nextSend = chunks.lowerBound
+  }
+
+  /// Its link is slow, and more is there than it takes for now.
+  func hasBacklog(in book: StripeBook) -> Bool {
+    let ahead = nextRead + StreamPace.windowCountMax
+    return pace.isSlow && ahead < chunks.upperBound && book.holds(ahead)
   }
 
   /// The end of what was asked for is the end of the stream, and no verdict has to come behind it.

@@ -298,7 +298,8 @@ package final class WorkerLoop {
     siblings.begin(welcome)
     let scratch = try ScratchDirectory.open(welcome.scratch, token: welcome.token)
     self.scratch = scratch
-    let remover = try Remover(prefix: scratch.part("trash-\(rank)-"))
+    // Below what goes with this rank, however it ends.
+    let remover = try Remover(prefix: "\(scratch.sandboxes(of: rank))/trash-")
     self.remover = remover
     poll.add(remover.descriptor, token: PollToken.workerHelpers)
     room = try SandboxRoom(path: scratch.sandboxes(of: rank), cachePath: scratch.cache)
@@ -572,7 +573,7 @@ package final class WorkerLoop {
           reason = error.reason
         }
       }
-      room.recycle(sandbox, order)
+      room.recycle(sandbox, order, hasFailed: !isSuccess || ending != .succeeded)
     }
     keepOutput(of: child)
     if !isSuccess || ending != .succeeded {

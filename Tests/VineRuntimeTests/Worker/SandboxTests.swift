@@ -236,6 +236,11 @@ struct SandboxTests {
     // To be seen empty again does not make it younger.
     emptiness.note(info, at: 1_190_000_000)
     #expect(emptiness.stillHolds(info, from: 1_200_000_000))
+    var coarse = info
+    coarse.st_ctim.tv_nsec = 0
+    var ofSeconds = Emptiness()
+    ofSeconds.note(coarse, at: 0)
+    #expect(!ofSeconds.stillHolds(coarse, from: 5_000_000_000))
     usleep(20_000)
     try directory.write("", to: "file")
     unlink("\(directory.path)/file")
@@ -268,5 +273,9 @@ struct SandboxTests {
     try fixture.directory.write("left", to: "room/2/file")
     fixture.room.recycle(second, counted)
     #expect(remover.isIdle && !fixture.exists("room/2"))
+    let third = try fixture.room.make(for: order)
+    try fixture.directory.write("left", to: "room/3/file")
+    fixture.room.recycle(third, order, hasFailed: true)
+    #expect(remover.isIdle && !fixture.exists("room/3"))
   }
 }
