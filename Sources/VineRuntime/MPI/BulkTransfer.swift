@@ -1,7 +1,7 @@
 // Chunks of files between two nodes, on a communicator of their own. A stream is what one receiver
 // asked one sender for: its tag names it at the receiver, tag and rank at the sender, and its chunks
-// are matched in the order they were sent. The receiver posts its buffers before it asks, so nothing
-// arrives unexpected; what the chunks mean is not known here.
+// are matched in the order they were sent. The receiver posts buffers before it asks, and
+// a large message that finds none waits inside MPI; what chunks mean is not known here.
 
 internal import CMPI
 internal import DequeModule

@@ -1,5 +1,5 @@
-// Memory for chunks of files. One buffer goes through many hands: MPI fills it, a helper thread
-// checks and stores it, MPI sends it on to several nodes. It is free again when the last lets go.
+// Memory for chunks of files. One buffer goes through many hands: MPI fills it, a helper thread or
+// the loop checks and stores it, MPI sends it on to several nodes. It is free again when the last lets go.
 
 internal import Glibc
 internal import Synchronization

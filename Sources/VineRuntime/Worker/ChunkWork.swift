@@ -1,4 +1,5 @@
-// What helper threads do with chunks and small files. Calls return 0 or an errno and may block.
+// What helper threads, and sometimes the loop (`ChunkHelpers`), do with chunks and small files. Calls
+// return 0 or an errno and may block.
 
 internal import CChecksum
 internal import CLinux

@@ -103,7 +103,7 @@ final class PartialFile {
   var reading = 0..<0
   var claims: Deque<Range<Int>> = []
   var readsInFlight = 0
-  /// Chunks of peers that helper threads check and write. The file gets no name before all of them
+  /// Chunks of peers that are being checked and written. The file gets no name before all of them
   /// are done: one that came twice would change it under those who use it.
   var storesInFlight = 0
   var isConcluding = false
