@@ -27,8 +27,9 @@ struct Sandbox {
 
 /// When a directory was seen to be empty, so that it need not be read again while it is as it was
 /// then: to make, rename or remove an entry changes the time that no process can set (`st_ctim`,
-/// inode(7)). File systems take it from a clock that ticks, every 10 ms at most: a change counts as
-/// seen only if it cannot have come in the tick of the change before.
+/// inode(7)). File systems take it from a clock that ticks, most of them every 10 ms or faster: a change
+/// counts as seen only if it cannot have come in the tick of the change before, and times of whole seconds
+/// are not relied on.
 struct Emptiness {
   /// Nanoseconds of the directory's last change; the clock is the file system's.
   private var changeTime: Int64 = -1
