@@ -161,7 +161,7 @@ final class Incoming {
 
   func concludeIfComplete(_ partial: PartialFile) {
     guard partial.isComplete, !partial.isConcluding, partial.source != .none,
-      partial.readsInFlight == 0, partial.storesInFlight == 0, let shape = partial.shape
+      partial.reads.underWayCount == 0, partial.storesInFlight == 0, let shape = partial.shape
     else { return }
     let (number, epoch) = (partial.number, partial.epoch)
     if partial.source == .sharedFileSystem && !partial.hasVerdict, let original = partial.original {

@@ -2,7 +2,6 @@
 // helpers of that node, which read the ranges that it asks them for. So each byte is read once,
 // whoever reads it.
 
-internal import DequeModule
 internal import Glibc
 internal import VineCore
 
@@ -55,7 +54,7 @@ extension Incoming {
   /// The transfer does not read the original any more.
   func closeOriginal(of partial: PartialFile) {
     abandonClaims(of: partial, error: sourceGoneError)
-    partial.reading = 0..<0
+    partial.reads.stop()
     partial.book.giveBack(allOf: Self.ownTaker)
     partial.original = nil
   }
@@ -64,14 +63,16 @@ extension Incoming {
     guard let shape = partial.shape, let original = partial.original,
       let part = partial.descriptor
     else { return }
-    while partial.readsInFlight < readsMax(of: partial), let index = nextToRead(of: partial) {
+    let ownTaker = partial.source == .sharedFileSystem ? Self.ownTaker : nil
+    while partial.reads.underWayCount < readsMax(of: partial),
+      let index = partial.reads.begin(&partial.book, ownTaker: ownTaker)
+    {
       let place = ChunkPlace(
         number: partial.number, epoch: partial.epoch, index: index, tag: 0)
       let size = shape.chunkSize(index)
       let buffer = pool.take()
       // Who reads for others is not the one that looks at the end whether it has changed.
       let version = partial.source == .sharedFileSystem ? 0 : shape.version
-      partial.readsInFlight += 1
       chunks.submit {
         let (sum, error) = ChunkWork.copy(
           original, buffer, byteCount: size, at: index, version: version, to: part)
@@ -86,25 +87,6 @@ extension Incoming {
     let followers = partial.followers
     let isAhead = !followers.isEmpty && followers.allSatisfy { $0.hasBacklog(in: partial.book) }
     return isAhead && chunks.isLoaded ? 1 : Self.readsAheadMax
-  }
-
-  /// First what others wait for, then what the transfer itself needs.
-  private func nextToRead(of partial: PartialFile) -> Int? {
-    while true {
-      while let index = partial.reading.first {
-        partial.reading = index + 1..<partial.reading.upperBound
-        if !partial.book.holds(index) { return index }
-      }
-      if let claim = partial.claims.popFirst() {
-        partial.reading = claim
-      } else if partial.source == .sharedFileSystem,
-        let stripe = partial.book.take(for: Self.ownTaker)
-      {
-        partial.reading = partial.book.chunks(of: stripe)
-      } else {
-        return nil
-      }
-    }
   }
 
   // MARK: For others
@@ -123,7 +105,7 @@ extension Incoming {
       let chunks = Int(request.firstChunk)..<min(Int(request.endChunk), shape.chunkCount)
       partial.book.assign(chunks, to: Self.claimTaker)
       closeUnusedStreams(of: partial, within: chunks)
-      partial.claims.append(chunks)
+      partial.reads.claim(chunks)
       if partial.original != nil {
         pump(partial)
         return .taken
@@ -158,8 +140,7 @@ extension Incoming {
 
   /// Nothing is read for others any more: they do that themselves.
   func abandonClaims(of partial: PartialFile, error: Int32) {
-    partial.claims = []
-    if partial.source != .sharedFileSystem { partial.reading = 0..<0 }
+    partial.reads.dropClaims(isCurrentKept: partial.source == .sharedFileSystem)
     partial.book.giveBack(allOf: Self.claimTaker)
     serving?.refuseReaders(of: partial, error: error)
     if partial.source != .none { pump(partial) }

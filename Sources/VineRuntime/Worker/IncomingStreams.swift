@@ -213,7 +213,7 @@ extension Incoming {
   func onStored(_ place: ChunkPlace, sum: UInt32, _ buffer: ChunkBuffer, error: Int32) {
     if place.tag != 0 { bulk?.release(place.tag) }
     guard let partial = byNumber[place.number], partial.epoch == place.epoch else { return }
-    if place.tag == 0 { partial.readsInFlight -= 1 } else { partial.storesInFlight -= 1 }
+    if place.tag == 0 { partial.reads.end(place.index) } else { partial.storesInFlight -= 1 }
     if error == EBADMSG && place.tag != 0 {
       if let stream = byTag[place.tag] { onMismatch(stream) }
       concludeIfComplete(partial)

@@ -95,14 +95,11 @@ final class PartialFile {
   var hasVerdict = false
   /// Chunks of the current source that were damaged.
   var mismatchCount = 0
-  /// The file on the shared file system, and what of it is to be read: for itself the rest of a stripe,
-  /// for others what they claim.
+  /// The file on the shared file system, and what of it is to be read, for itself and for others.
   var original: HeldDescriptor?
   var originalPath: [UInt8] = []
   var isOpeningOriginal = false
-  var reading = 0..<0
-  var claims: Deque<Range<Int>> = []
-  var readsInFlight = 0
+  var reads = OriginalReads()
   /// Chunks of peers that are being checked and written. The file gets no name before all of them
   /// are done: one that came twice would change it under those who use it.
   var storesInFlight = 0
@@ -156,9 +153,7 @@ final class PartialFile {
     original = nil
     hasVerdict = false
     isOpeningOriginal = false
-    reading = 0..<0
-    claims = []
-    readsInFlight = 0
+    reads = OriginalReads()
     storesInFlight = 0
   }
 }
