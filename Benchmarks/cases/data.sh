@@ -89,7 +89,8 @@ data_reference() { # CONTENDER FIGURE SCALE WORD...: the C program
 }
 
 # A virtual machine may have given memory back that nobody used: who writes there first then waits for
-# the host, at a third of the speed. So memory is written and freed before each contender.
+# the host, at a third of the speed. So memory is written and freed before each contender: half as much
+# again as it will need, since some is given back before it comes to that.
 data_settle() { # MIB
     local free
     free=$(df --output=avail -BM /dev/shm | tail -n 1 | tr -dc 0-9)
@@ -100,7 +101,7 @@ data_settle() { # MIB
 data_one() { # CONTENDER
     local link
     case $1 in
-        *"8 hosts"*) data_settle $((9 * data_mib)) ;;
+        *"8 hosts"*) data_settle $((14 * data_mib)) ;;
         *) data_settle $((3 * data_mib)) ;;
     esac
     link=$(calculate "$data_mib * 1048576 * 8 / 1e9")
