@@ -62,6 +62,9 @@ package enum Limits {
   package static let chunksOfUnknownFile = 32
   /// Chunks of a stripe, the unit in which several sources share a file.
   package static let chunksPerStripe = 8
+  /// Chunks of a file that a node reads from the shared file system before it asks others to read
+  /// some for it. By then what the buffers of a slow link take in is full.
+  package static let chunksReadAlone = 32
   /// Bytes of a file from which on several sources share it.
   package static let stripedByteCountMin: Int64 = 64 << 20
   /// Sources of one transfer at once, unless the description's policy says otherwise.

@@ -40,6 +40,14 @@ package struct StripeBook: Sendable {
     return first..<min(first + Limits.chunksPerStripe, chunkCount)
   }
 
+  /// The chunks of a stripe without those at its ends that have come.
+  package func missingChunks(of stripe: Int) -> Range<Int> {
+    let all = chunks(of: stripe)
+    guard let first = all.first(where: { !held[$0] }), let last = all.last(where: { !held[$0] })
+    else { return all.lowerBound..<all.lowerBound }
+    return first..<last + 1
+  }
+
   /// A chunk has come; false: it was there.
   package mutating func accept(_ chunk: Int) -> Bool {
     guard chunk >= 0, chunk < chunkCount, !held[chunk] else { return false }

@@ -57,8 +57,9 @@ final class Incoming {
     partial.hasVerdict = false
     partial.helpers = []
     let helpers = order.isDirectory ? [] : assists.removeValue(forKey: order.transfer) ?? []
-    partial.isStriped = !helpers.isEmpty && order.source != .sharedFileSystem
     for helper in helpers { enlist(helper, for: partial) }
+    let isShared = !partial.helpers.isEmpty || partial.readsForOthers
+    partial.isStriped = isShared && order.source != .sharedFileSystem
     if let agent = order.source.agent {
       begin(partial, from: agent.index)
     } else {
@@ -71,6 +72,7 @@ final class Incoming {
   func assist(_ order: AssistOrder) {
     if let partial = partials[order.value], partial.order.transfer == order.transfer {
       enlist(order, for: partial)
+      if !partial.helpers.isEmpty { stripe(partial) }
       pump(partial)
     } else if lastTransfer.map({ $0 < order.transfer }) ?? true {
       assists[order.transfer, default: []].append(order)

@@ -85,7 +85,7 @@ extension Incoming {
   /// takes, to read fast would only take processors from those who pass on what was read.
   private func readsMax(of partial: PartialFile) -> Int {
     let followers = partial.followers
-    let isAhead = !followers.isEmpty && followers.allSatisfy { $0.hasBacklog(in: partial.book) }
+    let isAhead = !followers.isEmpty && followers.allSatisfy(\.isSlow) && partial.isAheadOfFollowers
     return isAhead && chunks.isLoaded ? 1 : Self.readsAheadMax
   }
 
@@ -100,10 +100,12 @@ extension Incoming {
   }
 
   func claim(_ partial: PartialFile, _ request: ReadRequest) -> ClaimStanding {
+    if partial.original == nil && partial.originalPath.isEmpty { return .refused(error: ENOENT) }
     if let shape = partial.shape {
       guard shape.version == request.version else { return .refused(error: ESTALE) }
       let chunks = Int(request.firstChunk)..<min(Int(request.endChunk), shape.chunkCount)
       partial.book.assign(chunks, to: Self.claimTaker)
+      stripe(partial)
       closeUnusedStreams(of: partial, within: chunks)
       partial.reads.claim(chunks)
       if partial.original != nil {
@@ -111,7 +113,6 @@ extension Incoming {
         return .taken
       }
     }
-    if partial.originalPath.isEmpty { return .refused(error: ENOENT) }
     if !partial.isOpeningOriginal {
       partial.isOpeningOriginal = true
       var order = partial.order

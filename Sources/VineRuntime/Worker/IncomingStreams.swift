@@ -22,10 +22,37 @@ extension Incoming {
     guard case .node(let rank) = partial.source else { return }
     if !partial.isStriped {
       ask(partial, rank, for: partial.book.prefixCount..<Int(UInt32.max), isHelpers: false)
-    } else if partial.shape == nil {
+    } else if partial.shape == nil && partial.streams.isEmpty {
       ask(partial, rank, for: 0..<Limits.chunksPerStripe, isHelpers: false)
     }
     pump(partial)
+  }
+
+  /// The source is not to send everything any more: others bring some, or it is read here for others.
+  func stripe(_ partial: PartialFile) {
+    guard !partial.isStriped, !partial.isConcluding, case .node = partial.source else { return }
+    partial.isStriped = true
+    for stream in partial.streams where !stream.isHelpers {
+      if stream.isGranted && !stream.isOver {
+        stream.standing = .stopping
+        sendStop(stream)
+      } else {
+        close(stream)
+      }
+    }
+    askSource(of: partial)
+  }
+
+  /// The source has stopped sending everything: what it had sent so far still comes.
+  private func onStopped(_ stream: RequestedStream, sentCount: Int) {
+    let partial = stream.partial
+    stream.standing = .stopped
+    let first = stream.chunks.lowerBound
+    stream.chunks = first..<min(first + sentCount, stream.chunks.upperBound)
+    partial.book.assign(stream.chunks, to: stream.rank)
+    endIfOver(stream)
+    pump(partial)
+    concludeIfComplete(partial)
   }
 
   private func ask(_ partial: PartialFile, _ rank: Int, for chunks: Range<Int>, isHelpers: Bool) {
@@ -58,7 +85,8 @@ extension Incoming {
     readOriginal(of: partial)
     let isShared = !partial.helpers.isEmpty && shape.byteCount >= Limits.stripedByteCountMin
     if partial.source != .none && isShared {
-      for helper in partial.helpers {
+      let hasReaders = wantsReaders(of: partial)
+      for helper in partial.helpers where helper.behind == nil || hasReaders {
         askForStripes(partial, helper.rank, isHelpers: true, readsOriginal: helper.behind != nil)
       }
     }
@@ -68,9 +96,19 @@ extension Incoming {
     }
   }
 
+  /// Peers should read some of the original for this node: where somebody reads along and could be
+  /// sent more than there is. Else what they read would only take up the links that pass on what
+  /// all wait for.
+  private func wantsReaders(of partial: PartialFile) -> Bool {
+    if partial.source != .sharedFileSystem { return true }
+    return partial.book.heldCount >= Limits.chunksReadAlone && !partial.isAheadOfFollowers
+  }
+
   private func askForStripes(
     _ partial: PartialFile, _ rank: Int, isHelpers: Bool, readsOriginal: Bool
   ) {
+    // What nobody brings is known when the stream of everything has stopped.
+    if partial.streams.contains(where: { $0.standing == .stopping }) { return }
     var openCount = partial.streams.count { $0.rank == rank }
     while openCount < Self.stripesAheadMax {
       var stripe = partial.book.take(for: rank)
@@ -79,7 +117,7 @@ extension Incoming {
         !readsOriginal && openCount == 0 && partial.helpers.contains { $0.behind == nil }
       if stripe == nil && mayTakeOver { stripe = partial.book.takeOver(for: rank) }
       guard let stripe else { return }
-      ask(partial, rank, for: partial.book.chunks(of: stripe), isHelpers: isHelpers)
+      ask(partial, rank, for: partial.book.missingChunks(of: stripe), isHelpers: isHelpers)
       openCount += 1
     }
   }
@@ -102,6 +140,10 @@ extension Incoming {
     partial.book.giveBack(stream.chunks, of: stream.rank)
     if stream.isOver || lostPeers.contains(stream.rank) { return }
     bulk?.drain(stream.tag)
+    if stream.standing == .asked { sendStop(stream) }
+  }
+
+  private func sendStop(_ stream: RequestedStream) {
     var frame = WireWriter(.readStop)
     frame.put(stream.tag)
     mailbox.send(frame, to: stream.rank, .worker)
@@ -252,7 +294,7 @@ extension Incoming {
     guard stream.isOver, partial.source != .none else { return }
     let isWaitedFor = stream.chunks.contains { !partial.book.holds($0) }
     let tellsVerdict =
-      !stream.isHelpers && !partial.hasVerdict
+      !stream.isHelpers && !partial.hasVerdict && stream.standing != .stopped
       && stream.chunks.upperBound == partial.book.chunkCount
     if !isWaitedFor && !tellsVerdict { close(stream) }
   }
@@ -284,6 +326,10 @@ extension Incoming {
 
   /// No more comes than was sent so far.
   func onRefused(_ refusal: ReadRefusal) {
+    if refusal.error == ECANCELED, let stream = byTag[refusal.tag], stream.standing == .stopping {
+      bulk?.limit(refusal.tag, to: Int(refusal.sentCount))
+      return onStopped(stream, sentCount: Int(refusal.sentCount))
+    }
     let stream = byTag.removeValue(forKey: refusal.tag)
     if stream != nil || refusal.error == ECANCELED { bulk?.drain(refusal.tag) }
     bulk?.limit(refusal.tag, to: Int(refusal.sentCount))

@@ -33,6 +33,14 @@ struct TransferHelper {
 
 /// Chunks that a peer was asked for.
 final class RequestedStream {
+  enum Standing {
+    case asked
+    /// The peer was told to send no more of it.
+    case stopping
+    /// It will not, beyond `chunks`.
+    case stopped
+  }
+
   let partial: PartialFile
   let rank: Int
   let tag: Int32
@@ -41,6 +49,8 @@ final class RequestedStream {
   /// As it was asked for, then as it was granted.
   var chunks: Range<Int>
   var isGranted = false
+  /// Of a stream of everything that is cut short.
+  var standing = Standing.asked
   var arrivedCount = 0
   /// Chunks that were faster than the grant.
   var early: [ChunkArrival] = []
@@ -115,6 +125,17 @@ final class PartialFile {
   }
 
   var isComplete: Bool { shape != nil && book.isComplete }
+
+  /// Peers have claimed some of the original.
+  var readsForOthers: Bool { original != nil || isOpeningOriginal }
+
+  /// Their links hold those up who read along, not this node.
+  var isAheadOfFollowers: Bool {
+    // A peer has several streams where it asks for one stripe after another.
+    followers.allSatisfy { file in
+      followers.contains { $0.key.rank == file.key.rank && $0.hasBacklog(in: book) }
+    }
+  }
 
   /// What it will be is known: from now on chunks can come.
   func take(_ shape: FileShape, in descriptor: HeldDescriptor) {

@@ -41,10 +41,12 @@ final class OutgoingFile {
     nextSend = chunks.lowerBound
   }
 
-  /// Its link is slow, and more is there than it takes for now.
+  var isSlow: Bool { pace.isSlow }
+
+  /// More of it is there, or all that was asked for, than is on its way for now.
   func hasBacklog(in book: StripeBook) -> Bool {
-    let ahead = nextRead + StreamPace.windowCountMax
-    return pace.isSlow && ahead < chunks.upperBound && book.holds(ahead)
+    let ahead = min(nextRead + StreamPace.windowCountMax, chunks.upperBound - 1)
+    return ahead < nextRead || book.holds(ahead) || book.heldCount > ahead
   }
 
   /// The end of what was asked for is the end of the stream, and no verdict has to come behind it.

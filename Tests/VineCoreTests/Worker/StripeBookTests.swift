@@ -77,4 +77,13 @@ import VineCore
     #expect(StripeBook(chunkCount: 0).isComplete)
     #expect(StripeBook(chunkCount: -1).isComplete)
   }
+
+  @Test func whatIsMissingOfAStripeIsAskedForWithoutItsEnds() {
+    var book = StripeBook(chunkCount: 2 * size)
+    for chunk in [size, size + 1, size + 4, 2 * size - 1] { _ = book.accept(chunk) }
+    #expect(book.missingChunks(of: 0) == 0..<size)
+    #expect(book.missingChunks(of: 1) == size + 2..<2 * size - 1)
+    for chunk in size..<2 * size { _ = book.accept(chunk) }
+    #expect(book.missingChunks(of: 1).isEmpty)
+  }
 }
