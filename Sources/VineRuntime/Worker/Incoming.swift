@@ -139,6 +139,17 @@ final class Incoming {
     return .cached
   }
 
+  /// A peer does not want any more what it waits to be granted; false: nothing of the kind.
+  func withdraw(_ key: OutgoingKey) -> Bool {
+    for partial in partials.values {
+      if let place = partial.waiting.firstIndex(where: { $0.key == key }) {
+        partial.waiting.remove(at: place)
+        return true
+      }
+    }
+    return false
+  }
+
   /// Stands for the bytes that this node has of a value that was asked for.
   func version(for request: ReadRequest) -> UInt64 {
     if request.isMade { return 0 }

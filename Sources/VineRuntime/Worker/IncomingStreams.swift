@@ -117,7 +117,10 @@ extension Incoming {
         !readsOriginal && openCount == 0 && partial.helpers.contains { $0.behind == nil }
       if stripe == nil && mayTakeOver { stripe = partial.book.takeOver(for: rank) }
       guard let stripe else { return }
-      ask(partial, rank, for: partial.book.missingChunks(of: stripe), isHelpers: isHelpers)
+      // A reader books whole stripes, too.
+      let chunks =
+        readsOriginal ? partial.book.chunks(of: stripe) : partial.book.missingChunks(of: stripe)
+      ask(partial, rank, for: chunks, isHelpers: isHelpers)
       openCount += 1
     }
   }
@@ -182,6 +185,11 @@ extension Incoming {
     let isWhole = first == 0 && !stream.isHelpers
     if partial.shape == nil || (isWhole && partial.shape != grant.shape) {
       guard begin(partial, as: grant.shape, keeping: stream) else { return }
+      if byTag[grant.tag] !== stream {
+        // Peers waited for that to claim what this stream was to bring.
+        pump(partial)
+        return concludeIfComplete(partial)
+      }
     } else if partial.shape != grant.shape || first != stream.chunks.lowerBound {
       if stream.isHelpers { return dismiss(stream.rank, from: partial, error: EPROTO) }
       closeStreams(of: partial)
@@ -222,7 +230,7 @@ extension Incoming {
     }
     partial.take(shape, in: part)
     // What was asked for before it was known what the file is.
-    for asked in partial.streams where asked !== stream && partial.isStriped {
+    for asked in partial.streams where partial.isStriped {
       partial.book.assign(asked.chunks, to: asked.rank)
     }
     serving?.onShape(of: partial)
@@ -281,6 +289,8 @@ extension Incoming {
     let isOurs = [EBUSY, ENOSPC, EDQUOT].contains(error)
     if partial.source == .none || (isForOthers && !isOurs) {
       if place.tag == 0 { abandonClaims(of: partial, error: error) }
+      // It may have waited for this read alone.
+      concludeIfComplete(partial)
       return
     }
     // On a full disk nothing is kept, though it says nothing about what others have.
