@@ -139,15 +139,14 @@ final class Incoming {
     return .cached
   }
 
-  /// A peer does not want any more what it waits to be granted; false: nothing of the kind.
-  func withdraw(_ key: OutgoingKey) -> Bool {
+  /// Takes back what a peer asked for and waits to be granted; nil: nothing of the kind.
+  func withdraw(_ key: OutgoingKey) -> ReadRequest? {
     for partial in partials.values {
       if let place = partial.waiting.firstIndex(where: { $0.key == key }) {
-        partial.waiting.remove(at: place)
-        return true
+        return partial.waiting.remove(at: place)
       }
     }
-    return false
+    return nil
   }
 
   /// Stands for the bytes that this node has of a value that was asked for.

@@ -126,10 +126,7 @@ final class Serving {
       if case .partial(let partial) = file.origin { partial.followers.removeAll { $0 === file } }
       return refuse(file, error: ECANCELED, isWrong: false)
     }
-    if incoming.withdraw(key) {
-      let refusal = ReadRefusal(tag: key.tag, error: ECANCELED, sentCount: 0, isWrong: false)
-      return mailbox.send(WireWriter(refusal), to: key.rank, .worker)
-    }
+    if let request = incoming.withdraw(key) { return refuse(request, error: ECANCELED) }
     let isStopped = { (request: ReadRequest) in request.key == key }
     for request in (early + waiting + lookups).filter(isStopped) {
       refuse(request, error: ECANCELED)
